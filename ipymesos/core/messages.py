@@ -1,0 +1,184 @@
+"""What can happen (events, past participles) and what can be asked for (actions, imperatives).
+
+The shells turn callbacks, requests and timers into events, and actions into calls; nothing else passes the door.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .model import Agent, EngineSpec, Offer, Task
+
+# --- events ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Subscribed:
+    framework_id: str
+    master: str
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Offered:
+    offers: tuple[Offer, ...]
+
+
+@dataclass(frozen=True)
+class Rescinded:
+    offer_id: str
+
+
+@dataclass(frozen=True)
+class Updated:
+    """A task status. `state` and `reason` are Mesos' words (TASK_RUNNING, REASON_RECONCILIATION)."""
+
+    task_id: str
+    agent_id: str
+    state: str
+    reason: str = ""
+    message: str = ""
+    uuid: str = ""  # empty: nothing to acknowledge (made up by the master)
+    engine_id: int | None = None  # said by our executor: the hub's id of this engine
+    busy_ports: tuple[int, ...] = ()  # said by our executor: these ports of the task were taken by somebody else
+    final: bool = False  # said by our executor: another try can't help
+
+
+@dataclass(frozen=True)
+class ExecutorLost:
+    executor_id: str
+    agent_id: str
+    status: int
+
+
+@dataclass(frozen=True)
+class AgentLost:
+    agent_id: str
+
+
+@dataclass(frozen=True)
+class AgentsListed:
+    agents: tuple[Agent, ...]
+
+
+@dataclass(frozen=True)
+class EnginesWanted:
+    """Engine set `group` shall have n engines. `spec` None: the set exists and keeps its own."""
+
+    group: str
+    n: int
+    spec: EngineSpec | None = None
+
+
+@dataclass(frozen=True)
+class EnginesDropped:
+    """The engine set is wanted no more."""
+
+    group: str
+
+
+@dataclass(frozen=True)
+class StopWanted:
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ticked:
+    """Time has passed."""
+
+
+Event = (
+    Subscribed
+    | Disconnected
+    | Offered
+    | Rescinded
+    | Updated
+    | ExecutorLost
+    | AgentLost
+    | AgentsListed
+    | EnginesWanted
+    | EnginesDropped
+    | StopWanted
+    | Ticked
+)
+
+# --- actions -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Launch tasks on the merged offers of one agent; what is left of them comes back after `refuse_seconds`."""
+
+    offer_ids: tuple[str, ...]
+    tasks: tuple[Task, ...]
+    refuse_seconds: float
+
+
+@dataclass(frozen=True)
+class Decline:
+    offer_ids: tuple[str, ...]
+    refuse_seconds: float
+
+
+@dataclass(frozen=True)
+class Suppress:
+    pass
+
+
+@dataclass(frozen=True)
+class Revive:
+    pass
+
+
+@dataclass(frozen=True)
+class Kill:
+    task_id: str
+    agent_id: str
+
+
+@dataclass(frozen=True)
+class ShutdownExecutor:
+    executor_id: str
+    agent_id: str
+
+
+@dataclass(frozen=True)
+class Reconcile:
+    """(task id, agent id) pairs; none at all asks for everything the master knows."""
+
+    tasks: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Acknowledge:
+    task_id: str
+    agent_id: str
+    uuid: str
+
+
+@dataclass(frozen=True)
+class ListAgents:
+    """Ask the master what its agents have in all (an answer is AgentsListed; it may be forbidden)."""
+
+
+@dataclass(frozen=True)
+class Teardown:
+    pass
+
+
+Action = (
+    Launch
+    | Decline
+    | Suppress
+    | Revive
+    | Kill
+    | ShutdownExecutor
+    | Reconcile
+    | Acknowledge
+    | ListAgents
+    | Teardown
+)

@@ -1,0 +1,255 @@
+"""What we know and what we want, as plain data.
+
+Units, here and everywhere inside ipymesos: cpus are integer thousandths of a core (2000 = two cores, so that
+no float is ever compared), memory and disk are integer MB as Mesos counts them, GPUs are whole, times are
+seconds since the epoch, ports are TCP ports.
+
+`Cluster` is durable: it is saved before anything it says is acted on, and it never contains a key, so it may be
+printed, logged and shown. `Session` is what one connection to a master told us: it is forgotten at its end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Mapping
+
+CONTROLLER = "controller"  # the name of the group that has one task, ipcontroller; engine sets have other names
+
+
+@dataclass(frozen=True)
+class Resources:
+    """An amount of what Mesos offers, ports aside. cpus in thousandths, mem and disk in MB, gpus whole."""
+
+    cpus: int = 0
+    mem: int = 0
+    disk: int = 0
+    gpus: int = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(
+            self.cpus + other.cpus, self.mem + other.mem, self.disk + other.disk, self.gpus + other.gpus
+        )
+
+    def times(self, n: int) -> Resources:
+        return Resources(self.cpus * n, self.mem * n, self.disk * n, self.gpus * n)
+
+
+SCALARS = ("cpus", "mem", "disk", "gpus")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One resource of an offer, or of a task: the same shape, since a task must repeat what the offer said.
+
+    `origin` is whatever Mesos wants repeated word for word (reservations, allocation_info), opaque here.
+    `reserved` pieces are spent before the ones that everybody may use.
+    """
+
+    name: str  # cpus mem disk gpus ports
+    amount: int = 0  # of a scalar
+    ranges: tuple[tuple[int, int], ...] = ()  # of ports, both ends included
+    origin: str = ""
+    reserved: bool = False
+
+
+@dataclass(frozen=True)
+class Offer:
+    id: str
+    agent_id: str
+    hostname: str
+    ip: str  # the address the agent gives as its own; the controller binds to it
+    pieces: tuple[Piece, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    role: str = "*"
+    unavailable_from: float | None = None  # a maintenance window has been announced
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a task's executor runs in."""
+
+    kind: str = "process"  # docker | process
+    image: str = ""
+    force_pull: bool = False
+    python: str = "python3"
+    environment: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[tuple[str, str, str], ...] = ()  # host path, container path, RO | RW
+    parameters: tuple[tuple[str, str], ...] = ()  # docker run's own options
+    shm_size: int = 0  # MB of /dev/shm; 0 = the containerizer's default
+    user: str = ""
+
+
+@dataclass(frozen=True)
+class ControllerSpec:
+    resources: Resources
+    container: Container = Container()
+    constraints: tuple[tuple[str, str], ...] = ()  # agent attributes that must be equal
+    depth: int = 1  # broadcast_scheduler_depth
+    args: tuple[str, ...] = ()  # handed to ipcontroller as they are
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    resources: Resources  # of one engine
+    pack: Resources = Resources()  # of the executor that holds the engines of one pack
+    container: Container = Container()
+    constraints: tuple[tuple[str, str], ...] = ()
+    per_container: int = 0  # engines in one pack at most; 0 = as many as fit
+    args: tuple[str, ...] = ()  # handed to ipengine as they are
+    preload: tuple[str, ...] = ()  # modules imported once per pack, before the engines are forked
+
+
+@dataclass(frozen=True)
+class EngineSet:
+    n: int
+    spec: EngineSpec
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is wanted. An empty Spec wants nothing, and then everything that runs is surplus."""
+
+    controller: ControllerSpec | None = None
+    engines: Mapping[str, EngineSet] = field(default_factory=dict)
+
+
+class State(Enum):
+    """Of a task that may be alive. What is dead has no state: it is dropped, and its Exit is noted."""
+
+    LAUNCHING = "launching"  # saved by us and sent; Mesos has said nothing yet
+    STAGING = "staging"
+    STARTING = "starting"  # an engine is forked, a controller is exec'ed, but nobody can use it yet
+    RUNNING = "running"  # an engine is registered with the hub, a controller listens on exactly its ports
+    KILLING = "killing"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One Mesos task: the controller or one engine."""
+
+    id: str
+    group: str  # CONTROLLER or the name of an engine set
+    executor_id: str
+    agent_id: str
+    hostname: str
+    pieces: tuple[Piece, ...]  # of the task
+    executor_pieces: tuple[Piece, ...]  # of its executor, the same in each task of a pack
+    launched_at: float
+    state: State = State.LAUNCHING
+    since: float = 0.0  # when `state` was reached
+    ip: str = ""
+    ports: tuple[int, ...] = ()  # of a controller, in the order ipcontroller takes them
+    controller: str = ""  # of an engine: the controller's task it was told to join
+    engine_id: int | None = None
+    message: str = ""
+    doomed: bool = False  # we asked for its end, so its end is no failure
+    kill_sent_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The end of a task, kept for whoever asks later."""
+
+    task_id: str
+    group: str
+    hostname: str
+    at: float
+    state: str  # Mesos' word, TASK_FAILED for example
+    reason: str = ""
+    message: str = ""
+    asked: bool = False
+
+
+@dataclass(frozen=True)
+class Setback:
+    """Consecutive failures of one group: when to try again, and whether that makes any sense."""
+
+    failures: int
+    until: float
+    message: str
+    final: bool = False
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why one offer did not take the next task of one group."""
+
+    group: str
+    agent_id: str
+    hostname: str
+    reason: str  # role attributes draining cpus mem disk gpus ports
+    wanted: str
+    offered: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An agent as the master lists it: what it has in all, offered or not."""
+
+    id: str
+    hostname: str
+    total: Resources
+    ports: int
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The durable half. Frozen: whoever holds one may keep it."""
+
+    name: str
+    spec: Spec = Spec()
+    framework_id: str = ""
+    serial: int = 0  # last number used in a task's or executor's id: ids are never used twice
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    exits: tuple[Exit, ...] = ()
+    setbacks: Mapping[str, Setback] = field(default_factory=dict)
+    busy_ports: Mapping[str, Mapping[int, float]] = field(default_factory=dict)  # agent -> port -> until
+    stopping: str = ""  # why, once the end is wanted
+
+    def group(self, name: str) -> list[Task]:
+        return [t for t in self.tasks.values() if t.group == name]
+
+    @property
+    def controller(self) -> Task | None:
+        """The controller that engines join: the newest one whose end nobody wants."""
+        alive = [t for t in self.group(CONTROLLER) if not t.doomed]
+        return max(alive, key=lambda t: t.launched_at, default=None)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What this connection to a master has told us."""
+
+    connected: bool = False
+    master: str = ""
+    offers: Mapping[str, Offer] = field(default_factory=dict)
+    suppressed: bool = False
+    revived_at: float = 0.0
+    offered_at: float | None = None  # when the last offer came
+    refusals: Mapping[tuple[str, str], Refusal] = field(default_factory=dict)  # (group, agent id) -> why
+    missing_since: Mapping[str, float] = field(default_factory=dict)
+    agents: tuple[Agent, ...] | None = None  # None until the master told us
+    agents_asked: bool = False
+    unacknowledged: tuple[tuple[str, str, str], ...] = ()  # task, agent, uuid
+    unknown: Mapping[str, str] = field(default_factory=dict)  # task -> agent: alive, and not ours to keep
+    reconciled_at: float | None = None
+    reconcile_tries: int = 0
+    torn_down: bool = False
+
+
+@dataclass(frozen=True)
+class Everything:
+    """Both halves: the state that `observe` moves and `plan` reads."""
+
+    cluster: Cluster
+    session: Session = Session()
+
+    def with_cluster(self, **changes: object) -> Everything:
+        return replace(self, cluster=replace(self.cluster, **changes))  # type: ignore[arg-type]
+
+    def with_session(self, **changes: object) -> Everything:
+        return replace(self, session=replace(self.session, **changes))  # type: ignore[arg-type]
