@@ -1,0 +1,154 @@
+"""The REST client of the daemon, for the command line and the launchers.
+
+Plain blocking calls on the standard library's http.client: no event loop, no thread, so it works in every thread,
+inside a running loop's executor, and while the interpreter shuts down.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+from urllib.parse import quote, urlencode, urlsplit
+
+import psutil
+
+from .daemonfile import DaemonFile
+from .errors import ConfigError, IPyMesosError, NotRunning, from_exit_code
+from .paths import Paths
+
+
+class Daemon:
+    """A running daemon. Every call raises NotRunning when it is gone, ConfigError when it refuses (HTTP 400)."""
+
+    def __init__(self, file: DaemonFile, timeout: float = 30.0) -> None:
+        self.file = file
+        self.timeout = timeout  # seconds that one answer may take
+
+    def __repr__(self) -> str:
+        return f"Daemon(pid={self.pid}, url={self.url!r})"
+
+    @property
+    def pid(self) -> int:
+        return self.file.pid
+
+    @property
+    def url(self) -> str:
+        return self.file.url
+
+    @classmethod
+    def find(cls, profile_dir: str | Path, cluster_id: str = "") -> Daemon:
+        """The daemon of this profile and cluster id, ready or not; NotRunning (with its last error) if there is none."""
+        path = Paths(Path(profile_dir), cluster_id).daemon_file
+        file = DaemonFile.read(path)
+        name = f"cluster {cluster_id!r}" if cluster_id else "cluster"
+        if file is None:
+            raise NotRunning(f"no {name} of ipymesos runs in the profile {profile_dir} (there is no {path.name})")
+        if not file.alive:
+            cause = f": {file.error}" if file.error else " without a word"
+            raise NotRunning(f"the {name} of the profile {profile_dir} has ended (pid {file.pid}){cause}")
+        if file.error:
+            raise NotRunning(f"the {name} in the profile {profile_dir} is ending: {file.error}")
+        return cls(file)
+
+    @classmethod
+    def wait_ready(cls, profile_dir: str | Path, cluster_id: str = "", pid: int = 0, timeout: float = 60.0) -> Daemon:
+        """Wait until the daemon is registered with its master; `pid` is the one just started, 0 stands for any.
+
+        Raises the error that ended it, as the class it was over there, or NotRunning after `timeout` seconds.
+        """
+        path = Paths(Path(profile_dir), cluster_id).daemon_file
+        deadline = time.monotonic() + timeout
+        while True:
+            file = DaemonFile.read(path)
+            if file is not None and (not pid or file.pid == pid):
+                if file.error:
+                    raise from_exit_code(file.exit_code, file.error)
+                if file.ready:
+                    return cls(file)
+            if pid and not _runs(pid) and (file is None or file.pid != pid or not file.error):
+                again = DaemonFile.read(path)  # it may have written its error between the two looks
+                if again is not None and again.pid == pid and again.error:
+                    raise from_exit_code(again.exit_code, again.error)
+                raise NotRunning(f"the daemon, pid {pid}, ended before it was registered with a master")
+            if time.monotonic() > deadline:
+                raise NotRunning(f"the daemon wasn't registered with a master within {timeout:g} s")
+            time.sleep(0.05)
+
+    @property
+    def alive(self) -> bool:
+        return self.file.alive
+
+    def join(self, timeout: float = 60.0) -> bool:
+        """Wait until the daemon's process has ended; False if it still runs after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while self.alive:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    # --- the API -------------------------------------------------------------------------------------------
+
+    def status(self, after: int | None = None, timeout: float = 0.0) -> dict[str, Any]:
+        """What there is. With `after`, wait up to `timeout` seconds until the version is another one."""
+        query = "" if after is None else "?" + urlencode({"after": after, "timeout": timeout})
+        return self._call("GET", f"cluster{query}", wait=timeout)
+
+    def want_engines(
+        self,
+        engine_set: str,
+        n: int,
+        options: Mapping[str, Any] | None = None,
+        engine_args: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Let `engine_set` have n engines. Without `options` an engine set that exists keeps its own."""
+        body: dict[str, Any] = {"n": n}
+        if options is not None:
+            body.update(options=dict(options), engine_args=list(engine_args))
+        elif engine_args:
+            body["engine_args"] = list(engine_args)
+        return self._call("PUT", f"engines/{quote(engine_set, safe='')}", body)
+
+    def drop_engines(self, engine_set: str) -> dict[str, Any]:
+        return self._call("DELETE", f"engines/{quote(engine_set, safe='')}")
+
+    def signal(self, engine_set: str, signum: int) -> dict[str, Any]:
+        """Send a signal to every engine process of the set (not to the containers' first processes)."""
+        return self._call("POST", f"engines/{quote(engine_set, safe='')}/signal", {"signal": signum})
+
+    def explain(self) -> dict[str, Any]:
+        return self._call("GET", "explain")
+
+    def stop(self, reason: str = "") -> dict[str, Any]:
+        """Ask for the end of the cluster, and don't wait for it: see join()."""
+        return self._call("POST", "stop", {"reason": reason})
+
+    def _call(self, method: str, path: str, body: object = None, wait: float = 0.0) -> dict[str, Any]:
+        where = urlsplit(self.url)
+        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=self.timeout + wait)
+        headers = {"Authorization": f"Bearer {self.file.token}", "Content-Type": "application/json"}
+        try:
+            data = json.dumps(body).encode() if body is not None else b"{}" if method in ("POST", "PUT") else None
+            connection.request(method, f"/api/v1/{path}", body=data, headers=headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if self.alive:
+                raise NotRunning(f"the daemon, pid {self.pid}, doesn't answer at {self.url}: {error!r}") from error
+            raise NotRunning(f"the daemon, pid {self.pid}, has ended") from error
+        finally:
+            connection.close()
+        if response.status >= 400:
+            message = str(answer.get("error", response.reason))
+            raise (ConfigError if response.status in (400, 404, 413) else IPyMesosError)(message)
+        return dict(answer)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,83 @@
+"""Where the files of one cluster are, and how private ones are written."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of the cluster `cluster_id` in a profile directory; ipyparallel's naming ("" or "-<cluster_id>")."""
+
+    profile_dir: Path
+    cluster_id: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "profile_dir", Path(self.profile_dir).expanduser().absolute())
+        if not re.fullmatch(r"[^/\x00-\x1f\x7f]{0,100}", self.cluster_id):
+            raise ConfigError(
+                f"cluster id {self.cluster_id!r}: it becomes a part of file names, so it can't hold a slash or a"
+                " control character, nor be longer than 100 characters"
+            )
+
+    @property
+    def _suffix(self) -> str:
+        return f"-{self.cluster_id}" if self.cluster_id else ""
+
+    @property
+    def security(self) -> Path:
+        return self.profile_dir / "security"
+
+    @property
+    def client_file(self) -> Path:
+        """What `ipyparallel.Client` reads."""
+        return self.security / f"ipcontroller{self._suffix}-client.json"
+
+    @property
+    def engine_file(self) -> Path:
+        """What `ipengine` reads."""
+        return self.security / f"ipcontroller{self._suffix}-engine.json"
+
+    @property
+    def daemon_file(self) -> Path:
+        return self.security / f"ipymesos{self._suffix}.json"
+
+    @property
+    def state_file(self) -> Path:
+        return self.security / f"ipymesos{self._suffix}-state.json"
+
+    @property
+    def log_file(self) -> Path:
+        return self.profile_dir / "log" / f"ipymesos{self._suffix}.log"
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Put `data` into `path`: readable by its owner alone from its first byte, and whole or not at all.
+
+    The rename makes it whole for readers, the two fsyncs make it whole after a power cut. The directory is made when
+    it is missing, for its owner alone. Raises OSError.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), 0o600)  # the umask may only have taken the owner's rights away
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
