@@ -20,7 +20,19 @@ from traitlets import Bool, Dict, List, TraitError, Unicode, default, validate
 from traitlets.config import Configurable
 
 from .core.model import Container, ControllerSpec, EngineSpec, Resources
-from .traits import Attributes, Count, Cpus, Duration, Master, Memory, Roles, parse_duration, parse_memory, refuse
+from .traits import (
+    Attributes,
+    Count,
+    Cpus,
+    Duration,
+    Master,
+    Memory,
+    Roles,
+    from_text,
+    parse_duration,
+    parse_memory,
+    refuse,
+)
 
 if TYPE_CHECKING:
     from .mesos import Framework
@@ -189,7 +201,7 @@ class MesosOptions(Configurable):
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> MesosOptions:
-        """Options by name; what is missing keeps its default. A text stands for any value, as on a command line."""
+        """Options by name; what is missing keeps its default. A text may stand for any value: see from_text."""
         self = cls()
         traits = self.traits()
         for name, value in options.items():
@@ -197,12 +209,7 @@ class MesosOptions(Configurable):
                 near = difflib.get_close_matches(name, cls.option_names(), n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise TraitError(f"{name}: there is no such option{hint}")
-            if isinstance(value, str):
-                try:
-                    value = traits[name].from_string(value)
-                except ValueError:
-                    pass  # setting it says what is wrong
-            setattr(self, name, value)
+            setattr(self, name, from_text(traits[name], value) if isinstance(value, str) else value)
         return self
 
     @property

@@ -5,12 +5,13 @@ Every refusal is a TraitError that names the option, repeats the value, and says
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from traitlets import Dict, Float, Int, TraitError, TraitType, Unicode
+from traitlets import Dict, Float, Int, List, TraitError, TraitType, Unicode
 
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)")
 
@@ -58,7 +59,23 @@ def refuse(name: str | None, value: object, why: str) -> NoReturn:
     raise TraitError(f"{name}: {value!r} {why}")
 
 
-class Memory(Unicode[str, Any]):
+def from_text(trait: TraitType[Any, Any], text: str) -> Any:
+    """The value that `text` stands for on a command line: 'a,b' for a list, 'a=1,b=2' for a dictionary, or JSON.
+
+    What can't be read comes back as it is: setting it then says what is wrong.
+    """
+    try:
+        if not isinstance(trait, (List, Dict)):
+            return trait.from_string(text)
+        if text.lstrip()[:1] in ("[", "{"):
+            return json.loads(text)
+        pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
+        return pieces if isinstance(trait, List) else dict(piece.split("=", 1) for piece in pieces)
+    except (ValueError, TypeError):
+        return text
+
+
+class Memory(Unicode):  # type: ignore[type-arg]
     """An amount of memory or disk with its unit; stays the text it was given as. See parse_memory."""
 
     def __init__(self, default: str, *, least: int = 0, **kwargs: Any) -> None:
@@ -104,7 +121,7 @@ class Duration(TraitType[float, Any]):
         return s  # validate() reads it, and its message is better than the one of a failed conversion
 
 
-class Cpus(Float[float, Any]):
+class Cpus(Float):  # type: ignore[type-arg]
     """Cores; thousandths are the finest that Mesos knows (docs/attributes-resources.md: three decimal digits)."""
 
     def __init__(self, default: float, *, least: float = 0.001, **kwargs: Any) -> None:
@@ -119,7 +136,7 @@ class Cpus(Float[float, Any]):
         return float(value)
 
 
-class Count(Int[int, Any]):
+class Count(Int):  # type: ignore[type-arg]
     """A whole number between `least` and `most`, both included."""
 
     def __init__(self, default: int, *, least: int = 0, most: int | None = None, **kwargs: Any) -> None:
@@ -136,15 +153,17 @@ class Count(Int[int, Any]):
         return value
 
 
-class Master(Unicode[str, Any]):
+class Master(Unicode):  # type: ignore[type-arg]
     """Where the Mesos master is found."""
 
     forms = "write 'local', 'host:5050', 'http://host:5050' or 'zk://host1:2181,host2:2181/mesos'"
 
     def validate(self, obj: Any, value: Any) -> str:
-        if not isinstance(value, str) or not value.strip() or re.search(r"\s", value.strip()):
-            refuse(self.name, value, f"is no address of a master; {self.forms}")
-        value = value.strip()
+        return self._checked(str(value).strip() if isinstance(value, str) else "", value)
+
+    def _checked(self, value: str, given: object) -> str:
+        if not value or re.search(r"\s", value):
+            refuse(self.name, given, f"is no address of a master; {self.forms}")
         if "@" in value:
             # It would show in logs and in the status.
             raise TraitError(f"{self.name}: an address must not contain a user or password; {self.forms}")
@@ -160,7 +179,7 @@ class Master(Unicode[str, Any]):
         return value
 
 
-class Roles(Unicode[str, Any]):
+class Roles(Unicode):  # type: ignore[type-arg]
     """One or several roles with commas between them, by the rules of Mesos' docs/roles.md."""
 
     def validate(self, obj: Any, value: Any) -> str:
@@ -171,7 +190,7 @@ class Roles(Unicode[str, Any]):
         return ",".join(roles)
 
 
-class Attributes(Dict[str, str]):
+class Attributes(Dict):
     """Names and values that agents carry; numbers become text."""
 
     def validate(self, obj: Any, value: Any) -> dict[str, str]:
