@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import Agent, EngineSpec, Offer, Task
+from .model import Agent, EngineSpec, Offer, Refusal, Task
 
 # --- events ------------------------------------------------------------------------------------------------
 
@@ -115,13 +115,16 @@ class Launch:
 
     offer_ids: tuple[str, ...]
     tasks: tuple[Task, ...]
+    serial: int  # the last number used in these tasks' and their executors' ids
     refuse_seconds: float
+    refusals: tuple[Refusal, ...] = ()  # of what was wanted besides
 
 
 @dataclass(frozen=True)
 class Decline:
     offer_ids: tuple[str, ...]
     refuse_seconds: float
+    refusals: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True)

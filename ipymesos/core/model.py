@@ -137,6 +137,7 @@ class Task:
     pieces: tuple[Piece, ...]  # of the task
     executor_pieces: tuple[Piece, ...]  # of its executor, the same in each task of a pack
     launched_at: float
+    role: str = "*"  # the role its resources were offered to: a pack never mixes two
     state: State = State.LAUNCHING
     since: float = 0.0  # when `state` was reached
     ip: str = ""
@@ -170,6 +171,7 @@ class Setback:
     until: float
     message: str
     final: bool = False
+    executor_id: str = ""  # the last executor that failed: the tasks of one pack fail together and count once
 
 
 @dataclass(frozen=True)
@@ -210,13 +212,16 @@ class Cluster:
     busy_ports: Mapping[str, Mapping[int, float]] = field(default_factory=dict)  # agent -> port -> until
     stopping: str = ""  # why, once the end is wanted
 
+    proven: frozenset[str] = frozenset()  # groups of which a task has been RUNNING: their launch can work
+    stopping_since: float | None = None
+
     def group(self, name: str) -> list[Task]:
         return [t for t in self.tasks.values() if t.group == name]
 
     @property
     def controller(self) -> Task | None:
-        """The controller that engines join: the newest one whose end nobody wants."""
-        alive = [t for t in self.group(CONTROLLER) if not t.doomed]
+        """The controller that engines join: the newest one that is reachable and whose end nobody wants."""
+        alive = [t for t in self.group(CONTROLLER) if not t.doomed and t.state is not State.UNREACHABLE]
         return max(alive, key=lambda t: t.launched_at, default=None)
 
 
@@ -226,16 +231,20 @@ class Session:
 
     connected: bool = False
     master: str = ""
+    subscribed_at: float = 0.0
     offers: Mapping[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
     revived_at: float = 0.0
     offered_at: float | None = None  # when the last offer came
     refusals: Mapping[tuple[str, str], Refusal] = field(default_factory=dict)  # (group, agent id) -> why
+    demand: Mapping[str, int] = field(default_factory=dict)  # what was missing when we last planned
     missing_since: Mapping[str, float] = field(default_factory=dict)
     agents: tuple[Agent, ...] | None = None  # None until the master told us
-    agents_asked: bool = False
+    agents_asked_at: float | None = None
     unacknowledged: tuple[tuple[str, str, str], ...] = ()  # task, agent, uuid
     unknown: Mapping[str, str] = field(default_factory=dict)  # task -> agent: alive, and not ours to keep
+    empty_executors: tuple[tuple[str, str], ...] = ()  # executor, agent: its last task has ended
+    unconfirmed: frozenset[str] = frozenset()  # tasks the master has not yet spoken of on this connection
     reconciled_at: float | None = None
     reconcile_tries: int = 0
     torn_down: bool = False

@@ -1,0 +1,183 @@
+"""Write down what has happened. Nothing is decided here: `plan` looks at the result only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from . import policy
+from .messages import (
+    AgentLost,
+    AgentsListed,
+    Disconnected,
+    EnginesDropped,
+    EnginesWanted,
+    Event,
+    ExecutorLost,
+    Offered,
+    Rescinded,
+    StopWanted,
+    Subscribed,
+    Ticked,
+    Updated,
+)
+from .model import CONTROLLER, EngineSet, Everything, Exit, Session, State, Task
+
+# Mesos' task states (mesos.proto, TaskState) and what they make of a task that we know. None: it has ended.
+TRANSITIONS: dict[str, State | None] = {
+    "TASK_STAGING": State.STAGING,
+    "TASK_STARTING": State.STARTING,
+    "TASK_RUNNING": State.RUNNING,
+    "TASK_KILLING": State.KILLING,
+    "TASK_UNREACHABLE": State.UNREACHABLE,
+    "TASK_FINISHED": None,
+    "TASK_FAILED": None,
+    "TASK_KILLED": None,
+    "TASK_ERROR": None,
+    "TASK_LOST": None,
+    "TASK_DROPPED": None,
+    "TASK_GONE": None,
+    "TASK_GONE_BY_OPERATOR": None,
+    "TASK_UNKNOWN": None,
+}
+
+EXITS_KEPT = 50
+
+
+def observe(state: Everything, event: Event, now: float) -> Everything:
+    match event:
+        case Subscribed():
+            session = replace(
+                Session(connected=True, master=event.master, missing_since=state.session.missing_since),
+                subscribed_at=now,
+                demand=policy.demand(state, now),  # a new subscription is offered everything: no need to revive
+                unconfirmed=frozenset(state.cluster.tasks),
+            )
+            return replace(state, session=session).with_cluster(framework_id=event.framework_id)
+        case Disconnected():
+            # What the old master offered is void, what it ran is not.
+            return replace(state, session=Session(missing_since=state.session.missing_since))
+        case Offered():
+            offers = {**state.session.offers, **{offer.id: offer for offer in event.offers}}
+            return state.with_session(offers=offers, offered_at=now)
+        case Rescinded():
+            return state.with_session(offers=_but(state.session.offers, event.offer_id))
+        case Updated():
+            return _updated(state, event, now)
+        case AgentsListed():
+            return _agents_listed(state, event, now)
+        case EnginesWanted():
+            return _engines_wanted(state, event)
+        case EnginesDropped():
+            return _with_engines(state, _but(state.cluster.spec.engines, event.group), event.group)
+        case StopWanted():
+            if state.cluster.stopping:
+                return state
+            return state.with_cluster(stopping=event.reason or "asked to stop", stopping_since=now)
+        case AgentLost() | ExecutorLost() | Ticked():
+            # The master sends a status for each task that such a loss ends, so there is nothing to write down.
+            return state
+
+
+def _updated(state: Everything, event: Updated, now: float) -> Everything:
+    if event.uuid:
+        receipt = (event.task_id, event.agent_id, event.uuid)
+        if receipt not in state.session.unacknowledged:
+            state = state.with_session(unacknowledged=(*state.session.unacknowledged, receipt))
+    if event.state not in TRANSITIONS:
+        return state
+    target = TRANSITIONS[event.state]
+    task = state.cluster.tasks.get(event.task_id)
+    if task is None:
+        unknown = state.session.unknown
+        unknown = _but(unknown, event.task_id) if target is None else {**unknown, event.task_id: event.agent_id}
+        return state.with_session(unknown=unknown)
+    state = state.with_session(unconfirmed=state.session.unconfirmed - {task.id})
+    if target is None:
+        return _ended(state, task, event, now)
+    moved = replace(
+        task,
+        state=target,
+        since=task.since if target is task.state else now,
+        engine_id=task.engine_id if event.engine_id is None else event.engine_id,
+        message=event.message,
+    )
+    state = state.with_cluster(tasks={**state.cluster.tasks, task.id: moved})
+    if target is State.RUNNING and task.state is not State.RUNNING and not task.doomed:
+        state = state.with_cluster(proven=state.cluster.proven | {task.group})
+        setback = state.cluster.setbacks.get(task.group)
+        if setback is not None and setback.final:  # given up too early: it does work
+            state = state.with_cluster(setbacks=_but(state.cluster.setbacks, task.group))
+    return state
+
+
+def _ended(state: Everything, task: Task, event: Updated, now: float) -> Everything:
+    """Drop a task, note its exit, and what its end says about the next try."""
+    cluster = state.cluster
+    asked = task.doomed or event.state in ("TASK_FINISHED", "TASK_KILLED") or bool(cluster.stopping)
+    end = Exit(task.id, task.group, task.hostname, now, event.state, event.reason, event.message, asked)
+    tasks = _but(cluster.tasks, task.id)
+    state = state.with_cluster(tasks=tasks, exits=(*cluster.exits, end)[-EXITS_KEPT:])
+    if not any(other.executor_id == task.executor_id for other in tasks.values()):
+        executor = (task.executor_id, task.agent_id)
+        state = state.with_session(empty_executors=(*state.session.empty_executors, executor))
+    if task.ports:
+        state = _avoid_ports(state, task, event, now)
+    if event.state == "TASK_FINISHED" and not task.doomed:
+        return _finished(state, task)
+    if not asked:
+        setback = policy.setback(state.cluster, task, event, now)
+        if setback is not None:
+            state = state.with_cluster(setbacks={**state.cluster.setbacks, task.group: setback})
+    return state
+
+
+def _finished(state: Everything, task: Task) -> Everything:
+    """A client has ended it through the hub (`rc.shutdown`): it is wanted no more."""
+    if task.group == CONTROLLER:
+        return state if state.cluster.stopping else state.with_cluster(stopping="the controller was shut down")
+    wanted = state.cluster.spec.engines.get(task.group)
+    if wanted is None or wanted.n == 0:
+        return state
+    engines = {**state.cluster.spec.engines, task.group: replace(wanted, n=wanted.n - 1)}
+    return state.with_cluster(spec=replace(state.cluster.spec, engines=engines))
+
+
+def _avoid_ports(state: Everything, task: Task, event: Updated, now: float) -> Everything:
+    """A port that somebody holds, and those a controller has just left, are not tried again for a while."""
+    old = state.cluster.busy_ports.get(task.agent_id, {})
+    ports = {port: until for port, until in old.items() if until > now}
+    ports.update({port: now + policy.LEFT_PORTS_REST for port in task.ports})
+    ports.update({port: now + policy.BUSY_PORTS_REST for port in event.busy_ports})
+    return state.with_cluster(busy_ports={**state.cluster.busy_ports, task.agent_id: ports})
+
+
+def _agents_listed(state: Everything, event: AgentsListed, now: float) -> Everything:
+    """The master has told what its agents have in all: what can never fit fails now instead of waiting."""
+    state = state.with_session(agents=event.agents)
+    setbacks = dict(state.cluster.setbacks)
+    for group in policy.demand(state, now):
+        message = policy.impossible(state.cluster, group, event.agents)
+        if message:
+            setbacks[group] = policy.gave_up(setbacks.get(group), now, message)
+    return state.with_cluster(setbacks=setbacks)
+
+
+def _engines_wanted(state: Everything, event: EnginesWanted) -> Everything:
+    old = state.cluster.spec.engines.get(event.group)
+    spec = event.spec or (old.spec if old else None)
+    if spec is None:
+        raise ValueError(f"engine set {event.group!r} does not exist, so its first wish needs a spec")
+    engines = {**state.cluster.spec.engines, event.group: EngineSet(event.n, spec)}
+    return _with_engines(state, engines, event.group)
+
+
+def _with_engines(state: Everything, engines: dict[str, EngineSet], group: str) -> Everything:
+    """A new wish is a new try: what failed before is forgiven."""
+    return state.with_cluster(
+        spec=replace(state.cluster.spec, engines=engines), setbacks=_but(state.cluster.setbacks, group)
+    )
+
+
+def _but(mapping, key):  # type: ignore[no-untyped-def]
+    """The mapping without one key, which need not be in it."""
+    return {k: v for k, v in mapping.items() if k != key}

@@ -1,0 +1,144 @@
+"""What is missing, what a failure costs, and what can never work: the judgements that `plan` rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .messages import Updated
+from .model import CONTROLLER, Agent, Cluster, ControllerSpec, EngineSpec, Everything, Setback, State, Task
+from .offers import FUNNEL, ever_fits, one_task, show
+
+LAUNCH_TRIES = 3  # of a group that has never worked, before it is given up
+STEADY = 60.0  # seconds in which a running task makes up for earlier failures
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0  # seconds, doubled with each consecutive failure
+BUSY_PORTS_REST = 300.0  # seconds that a port held by somebody else is left alone
+LEFT_PORTS_REST = 60.0  # seconds that the ports of an ended controller are left alone
+
+# Faults of Mesos or its machines, not of the task: tried again at once, without counting
+# (Mesos: task-state-reasons.md, "for agents" and "for the master").
+FREE_REASONS = frozenset(
+    f"REASON_{word}"
+    for word in (
+        "INVALID_OFFERS",
+        "RECONCILIATION",
+        "MASTER_DISCONNECTED",
+        "SLAVE_DISCONNECTED",
+        "SLAVE_REMOVED",
+        "SLAVE_REMOVED_BY_OPERATOR",
+        "SLAVE_REREGISTERED",
+        "SLAVE_RESTARTED",
+        "SLAVE_UNKNOWN",
+        "SLAVE_DRAINING",
+        "AGENT_DISCONNECTED",
+        "AGENT_REMOVED",
+        "AGENT_REMOVED_BY_OPERATOR",
+        "AGENT_RESTARTED",
+        "AGENT_UNKNOWN",
+        "AGENT_DRAINING",
+        "CONTAINER_PREEMPTED",
+        "EXECUTOR_REREGISTRATION_TIMEOUT",
+    )
+)
+
+
+def wanted(cluster: Cluster) -> dict[str, int]:
+    """How many tasks each group shall have. Nothing, once the end is wanted."""
+    if cluster.stopping:
+        return {}
+    groups = {name: engines.n for name, engines in cluster.spec.engines.items()}
+    return {CONTROLLER: 1, **groups} if cluster.spec.controller else groups
+
+
+def spec_of(cluster: Cluster, group: str) -> ControllerSpec | EngineSpec | None:
+    if group == CONTROLLER:
+        return cluster.spec.controller
+    engines = cluster.spec.engines.get(group)
+    return engines.spec if engines else None
+
+
+def live(cluster: Cluster, group: str) -> list[Task]:
+    """The tasks that count: those whose end nobody wants and that can be reached.
+
+    An engine told to join an earlier controller does not count: nobody reaches it.
+    """
+    tasks = [t for t in cluster.group(group) if not t.doomed and t.state not in (State.UNREACHABLE, State.KILLING)]
+    if group == CONTROLLER:
+        return tasks
+    controller = cluster.controller
+    return [t for t in tasks if controller is not None and t.controller == controller.id]
+
+
+def missing(cluster: Cluster) -> dict[str, int]:
+    """missing = wanted - live: scaling up, a dead engine and a lost agent are all the same."""
+    lacking = {group: n - len(live(cluster, group)) for group, n in wanted(cluster).items()}
+    return {group: n for group, n in lacking.items() if n > 0}
+
+
+def demand(state: Everything, now: float) -> dict[str, int]:
+    """What is missing and may be tried now: groups that wait after a failure, or were given up, ask for nothing."""
+    setbacks = state.cluster.setbacks
+    return {
+        group: n
+        for group, n in missing(state.cluster).items()
+        if group not in setbacks or (not setbacks[group].final and setbacks[group].until <= now)
+    }
+
+
+def setback(cluster: Cluster, task: Task, event: Updated, now: float) -> Setback | None:
+    """What an unasked end means for the next try of its group; None: nothing."""
+    old = cluster.setbacks.get(task.group)
+    if task.state is State.RUNNING and now - task.since >= STEADY:
+        old = None
+    if event.final:
+        return gave_up(old, now, event.message, task.executor_id)
+    if event.reason in FREE_REASONS or event.busy_ports or event.state in ("TASK_UNKNOWN", "TASK_GONE"):
+        return old
+    if old and (old.final or old.executor_id == task.executor_id):
+        return old
+    message = describe_failure(cluster, task, event)
+    failures = old.failures + 1 if old else 1
+    if task.group not in cluster.proven and failures >= LAUNCH_TRIES:
+        return gave_up(old, now, f"{message} (tried {failures} times)", task.executor_id)
+    # The first failure of something that has worked costs nothing: it is replaced at once.
+    worked = task.group in cluster.proven
+    steps = failures - 2 if worked else failures - 1
+    delay = 0.0 if steps < 0 else min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**steps)
+    return Setback(failures, now + delay, message, executor_id=task.executor_id)
+
+
+def gave_up(old: Setback | None, now: float, message: str, executor_id: str = "") -> Setback:
+    return Setback((old.failures if old else 0) + 1, now, message, final=True, executor_id=executor_id)
+
+
+def describe_failure(cluster: Cluster, task: Task, event: Updated) -> str:
+    """One sentence for a person: what failed, where, in which image, and what Mesos says of it."""
+    spec = spec_of(cluster, task.group)
+    what = "the controller" if task.group == CONTROLLER else "an engine"
+    image = f" in image {spec.container.image!r}" if spec and spec.container.image else ""
+    said = event.message.strip() or event.reason or event.state
+    text = f"{what} on {task.hostname}{image} failed: {said}"
+    never_came_up = event.reason in ("REASON_EXECUTOR_TERMINATED", "REASON_EXECUTOR_REGISTRATION_TIMEOUT")
+    if never_came_up and task.state in (State.LAUNCHING, State.STAGING):
+        where = f"the image {spec.container.image!r}" if spec and spec.container.image else "that agent's Python"
+        text += f"; the executor never came up: is ipymesos-executor installed in {where}?"
+    return text
+
+
+def impossible(cluster: Cluster, group: str, agents: Sequence[Agent]) -> str:
+    """Why no agent could ever take one task of this group, nothing else running; empty if one could."""
+    spec = spec_of(cluster, group)
+    if spec is None or not agents:
+        return ""
+    lacks = [(agent, ever_fits(agent, spec)) for agent in agents]
+    if any(lack is None for _, lack in lacks):
+        return ""
+    # The agent that gets furthest through the funnel is the one worth naming.
+    agent, lack = max(((a, k) for a, k in lacks if k), key=lambda pair: (FUNNEL.index(pair[1].reason), pair[0].total.cpus))
+    need, ports = one_task(spec)
+    what = "the controller" if group == CONTROLLER else "one engine and its executor"
+    needs = ", ".join(show(name, getattr(need, name)) for name in ("cpus", "mem", "disk", "gpus") if getattr(need, name))
+    more = f" and {ports} ports" if ports else ""
+    return (
+        f"no agent of this Mesos could ever fit {what} ({needs}{more}): "
+        f"the best, {agent.hostname}, has {lack.offered} in all, and {lack.wanted} are needed"
+    )
