@@ -9,8 +9,9 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import psutil
