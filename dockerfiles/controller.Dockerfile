@@ -1,0 +1,3 @@
+# The image of ipyparallel's controller: the base has all that it needs.
+ARG BASE=ipymesos-base
+FROM ${BASE}
