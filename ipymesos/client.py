@@ -41,7 +41,7 @@ class Daemon:
 
     @classmethod
     def find(cls, profile_dir: str | Path, cluster_id: str = "") -> Daemon:
-        """The daemon of this profile and cluster id, ready or not; NotRunning (with its last error) if there is none."""
+        """The daemon of this profile and cluster id, ready or not; NotRunning with its last error if there is none."""
         path = Paths(Path(profile_dir), cluster_id).daemon_file
         file = DaemonFile.read(path)
         name = f"cluster {cluster_id!r}" if cluster_id else "cluster"

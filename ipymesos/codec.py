@@ -49,7 +49,7 @@ def _decode(kind: Any, content: Any, where: str) -> Any:
         kinds = [args[0]] * len(items) if args[-1] is Ellipsis else list(args)
         if len(kinds) != len(items):
             raise ValueError(f"{where}: {len(items)} items, not {len(kinds)}")
-        return tuple(_decode(k, item, f"{where}[{i}]") for i, (k, item) in enumerate(zip(kinds, items)))
+        return tuple(_decode(k, item, f"{where}[{i}]") for i, (k, item) in enumerate(zip(kinds, items, strict=True)))
     if origin is frozenset:
         return frozenset(_decode(args[0], item, where) for item in _expect(list, content, where))
     if origin is not None and issubclass(origin, Mapping):

@@ -66,7 +66,9 @@ class Connection:
         if not curve:
             return cls(cluster_id, key=secrets.token_hex(32))
         if not zmq.has("curve"):
-            raise ConfigError("curve=True: this build of libzmq can't encrypt; install pyzmq's wheel, or say curve=False")
+            raise ConfigError(
+                "curve=True: this build of libzmq can't encrypt; install pyzmq's wheel, or say curve=False"
+            )
         public, secret = zmq.curve_keypair()
         return cls(cluster_id, "", public.decode("ascii"), secret.decode("ascii"))
 
@@ -83,7 +85,7 @@ class Connection:
         return {
             "ssh": "",
             "interface": f"tcp://{controller.ip}",
-            **dict(zip(names, ports)),
+            **dict(zip(names, ports[:7], strict=True)),
             "broadcast": list(ports[7 : 7 + _leaves(ports)]),
             **self._base(controller),
         }

@@ -46,7 +46,9 @@ class FileStore:
             raise StoreError(f"the state in {self.path} can't be read: {error}") from error
         try:
             if content["version"] != VERSION:
-                raise StoreError(f"{self.path} was written in version {content['version']}; this program reads {VERSION}")
+                raise StoreError(
+                    f"{self.path} was written in version {content['version']}; this program reads {VERSION}"
+                )
             return decode(Cluster, content["cluster"]), Connection.from_json(content["connection"])
         except (KeyError, TypeError, ValueError) as error:
             # not the values: one of them may be a key

@@ -28,7 +28,10 @@ def controller(depth: int = 1) -> Task:
 
 def cluster(task: Task) -> Cluster:
     engine = Task("e-2", "a", "x-2", "agent", "host", (), (), 0.0, controller=task.id)
-    spec = Spec(ControllerSpec(Resources(), args=("--scheme=pure",)), {"a": EngineSet(1, EngineSpec(Resources(), args=("--x=1",)))})
+    spec = Spec(
+        ControllerSpec(Resources(), args=("--scheme=pure",)),
+        {"a": EngineSet(1, EngineSpec(Resources(), args=("--x=1",)))},
+    )
     return Cluster("n", spec, tasks={task.id: task, engine.id: engine})
 
 
@@ -39,7 +42,9 @@ def test_the_order_of_the_ports_is_ipcontrollers() -> None:
     assert list(client) == CLIENT + BASE
     assert [engine[name] for name in ENGINE[2:9]] == list(range(31000, 31007))
     assert engine["broadcast"] == [31007, 31008]
-    assert [client[name] for name in ("control", "mux", "task", "iopub", "notification", "broadcast")] == list(range(31009, 31015))
+    assert [client[name] for name in ("control", "mux", "task", "iopub", "notification", "broadcast")] == list(
+        range(31009, 31015)
+    )
     assert internal_ports(task.ports) == (31015, 31016, 31017)
     assert client["registration"] == engine["registration"] == 31000
     assert {client["interface"], engine["interface"]} == {"tcp://10.1.2.3"}
@@ -133,7 +138,10 @@ def test_the_payload_of_an_engine_has_no_secret_key() -> None:
         "engine_info": connection.engine_info(task),
         "args": ["--x=1"],
     }
-    assert connection.curve_secretkey.encode() not in data and connection.curve_secretkey.encode() not in base64.b64encode(data)
+    assert (
+        connection.curve_secretkey.encode() not in data
+        and connection.curve_secretkey.encode() not in base64.b64encode(data)
+    )
 
 
 def test_keys_outlive_a_controller() -> None:

@@ -23,11 +23,19 @@ def a_cluster() -> Cluster:
     ports = Piece("ports", ranges=((31000, 31005), (31100, 31111)), origin='{"role": "*"}')
     task = Task("c-1", CONTROLLER, "x-1", "agent", "host", (Piece("cpus", 500), ports), (), 12.5, ip="127.0.0.1")
     spec = Spec(
-        ControllerSpec(Resources(500, 512), Container("docker", "image", volumes=(("/a", "/b", "RO"),)), args=("--debug",)),
+        ControllerSpec(
+            Resources(500, 512), Container("docker", "image", volumes=(("/a", "/b", "RO"),)), args=("--debug",)
+        ),
         {"a": EngineSet(4, EngineSpec(Resources(1000, 1024), preload=("numpy",)))},
     )
     return Cluster(
-        "name", spec, "framework", 7, {"c-1": task}, setbacks={"a": Setback(1, 2.0, "no", True)}, busy_ports={"agent": {31000: 5.0}}
+        "name",
+        spec,
+        "framework",
+        7,
+        {"c-1": task},
+        setbacks={"a": Setback(1, 2.0, "no", True)},
+        busy_ports={"agent": {31000: 5.0}},
     )
 
 

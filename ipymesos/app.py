@@ -1,0 +1,351 @@
+"""The daemon of one cluster: builds the parts, runs the loop, and ends everything that it began.
+
+How it ends:
+* asked to (REST, SIGINT, SIGTERM): tasks are killed, the framework is torn down, all files are removed; exit code 0.
+* by a known error: the same, as far as there is a master to ask; the daemon file keeps the message; its exit code.
+* by a fault of its own or of the disk: at once and loudly. Tasks and state stay, and the next start takes them over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+from traitlets import TraitError
+
+from . import mesos, progress, view
+from .config import MesosOptions
+from .connection import Connection
+from .core.explain import explain
+from .core.messages import Action, ListAgents, StopWanted, Ticked
+from .core.model import CONTROLLER, Cluster, EngineSet, Everything, Session, Spec
+from .daemonfile import DaemonFile
+from .driver import Driver
+from .errors import AlreadyRunning, ConfigError, FrameworkRemoved, IPyMesosError, MesosError, StartFailed
+from .owner import Owner
+from .paths import Paths
+from .service import ClusterService
+from .store import FileStore
+from .web import WebServer
+
+FIRST_SET = "engines"  # the name of the engine set that `start -n` makes
+TICK_WHILE_WAITING, TICK = 0.25, 1.0  # seconds
+SAY_WHY_AFTER = 5.0  # seconds of waiting, and again after as many
+GONE_MASTER_TIMEOUT = 30.0  # seconds that a stop waits for a master that it has lost
+FLUSH_TIMEOUT = 10.0  # seconds for the last calls to get out
+
+log = logging.getLogger("ipymesos.app")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What one daemon is asked for."""
+
+    profile_dir: Path
+    cluster_id: str
+    options: MesosOptions
+    n: int | None = None  # engines of FIRST_SET; None: engine sets come over REST
+    controller_args: tuple[str, ...] = ()
+    engine_args: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> Spec:
+        engines = {}
+        if self.n is not None:
+            engines[FIRST_SET] = EngineSet(self.n, self.options.engine_spec(self.engine_args))
+        return Spec(self.options.controller_spec(self.controller_args), engines)
+
+
+class App:
+    """One run of the daemon. Everything but `run` happens on its event loop."""
+
+    owner: Owner
+
+    def __init__(self, start: Start) -> None:
+        self.start = start
+        self.options = start.options
+        self.paths = Paths(start.profile_dir, start.cluster_id)
+        self.store = FileStore(self.paths.state_file)
+        self.error: Exception | None = None
+        self.file = DaemonFile(os.getpid(), psutil.Process().create_time(), token=secrets.token_urlsafe(32))
+        self._driver: Driver | None = None
+        self._registered = self._afresh = False
+        self._connection = Connection()
+        self._python = sys.version_info[:2] if self.options.check_python else None
+
+    def run(self) -> None:
+        """Serve until the end; raises the error by which it ended."""
+        self._claim()
+        try:
+            spec, framework = self.start.spec, self.options.framework()  # a bad option ends here
+            asyncio.run(self._serve(spec, framework))
+        except TraitError as error:
+            self._leave(ConfigError(str(error)))
+            raise
+        except BaseException as error:
+            self._leave(error)
+            raise
+        self._leave(self.error)
+        if self.error is not None:
+            raise self.error
+
+    # --- the daemon file -------------------------------------------------------------------------------------
+
+    def _claim(self) -> None:
+        """Make the daemon file ours, unless a live daemon has it."""
+        self.paths.security.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = os.open(self.paths.security, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with contextlib.suppress(OSError):  # some network file systems can't; two starts at once are rare
+                fcntl.flock(directory, fcntl.LOCK_EX)
+            other = DaemonFile.read(self.paths.daemon_file)
+            if other is not None and other.alive and other.pid != os.getpid():
+                raise AlreadyRunning(f"already running, pid {other.pid}; see `python -m ipymesos status`, or stop it")
+            self.file.write(self.paths.daemon_file)
+        finally:
+            os.close(directory)
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Leave no daemon file, or one that says why, without the token."""
+        if error is None or isinstance(error, KeyboardInterrupt):
+            self.paths.daemon_file.unlink(missing_ok=True)
+            return
+        code = error.exit_code if isinstance(error, IPyMesosError) else IPyMesosError.exit_code
+        message = str(error) if isinstance(error, IPyMesosError) else f"a fault of ipymesos: {error!r}"
+        self._tell(url="", token="", ready=False, error=message, exit_code=code)
+
+    def _tell(self, **changes: object) -> None:
+        self.file = replace(self.file, **changes)  # type: ignore[arg-type]
+        self.file.write(self.paths.daemon_file)
+
+    # --- the run ---------------------------------------------------------------------------------------------
+
+    async def _serve(self, spec: Spec, framework: mesos.Framework) -> None:
+        loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        cluster = self._resume(spec, framework.name)
+        self.owner = Owner(Everything(cluster), self._save, self._send, self._fatal)
+        self.owner.watch(self._watch)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        service = ClusterService(self)
+        try:
+            web = WebServer(service, self.file.token, self.options.ip, self.options.port)
+        except OSError as error:
+            where = f"{self.options.ip}:{self.options.port}"
+            raise ConfigError(f"port: the REST API can't listen on {where}: {error.strerror or error}") from error
+        try:
+            self._tell(url=web.url)
+            self._framework = replace(
+                framework, webui_url=framework.webui_url or web.url, hostname=socket.gethostname()
+            )
+            async with self._master() as master:
+                if not self._ended.is_set():
+                    self._connect(master)
+                    await self._tick_until_the_end()
+                    await self._disconnect()
+        finally:
+            await web.stop()
+
+    def _resume(self, spec: Spec, name: str) -> Cluster:
+        """The cluster to begin with: a new one, or the one that a dead daemon has left."""
+        loaded = self.store.load() if self.options.master != "local" else None
+        if loaded is None:
+            self._connection = Connection.new(self.options.curve, self.start.cluster_id)
+            return Cluster(name, spec)
+        cluster, self._connection = loaded
+        if not cluster.tasks and self._connection.curve != self.options.curve:
+            self._connection = Connection.new(self.options.curve, self.start.cluster_id)
+        log.info("taking over %d tasks of framework %s", len(cluster.tasks), cluster.framework_id or "(none)")
+        spec = replace(spec, engines={**cluster.spec.engines, **spec.engines})
+        return replace(cluster, name=name, spec=spec, setbacks={}, stopping="", stopping_since=None)
+
+    @contextlib.asynccontextmanager
+    async def _master(self):  # type: ignore[no-untyped-def]
+        """The master's address; for "local", a Mesos that lives as long as this."""
+        if self.options.master != "local":
+            yield self.options.master
+            return
+        from .local import LocalMesos
+
+        both = self.options.container_kind == "docker"
+        log.info(
+            "starting a private Mesos with %d agent%s",
+            self.options.local_agents,
+            "s" * (self.options.local_agents != 1),
+        )
+        local = LocalMesos(agents=self.options.local_agents, containerizers="docker,mesos" if both else "mesos")
+        try:
+            await in_thread(local.start)
+            yield local.master
+        finally:
+            await in_thread(local.stop)
+
+    def _connect(self, master: str) -> None:
+        loop = asyncio.get_running_loop()
+        framework = replace(self._framework, id=self.owner.state.cluster.framework_id)
+
+        def post(event: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended before the driver's threads
+                loop.call_soon_threadsafe(self.owner.post, event)
+
+        def fatal(error: Exception) -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._driver_gave_up, error, master)
+
+        self._driver = Driver(framework, master, post, fatal, self.options.connect_timeout)
+        self._driver.start()
+
+    def _driver_gave_up(self, error: Exception, master: str) -> None:
+        cluster = self.owner.state.cluster
+        if not (isinstance(error, FrameworkRemoved) and cluster.framework_id) or self._afresh or cluster.stopping:
+            self._fatal(error)
+            return
+        # The tasks went with the framework. Once only: a master that removes us again means it.
+        self._afresh = True
+        log.warning("%s Starting afresh.", error)
+        fresh = replace(cluster, framework_id="", tasks={}, setbacks={}, busy_ports={})
+        self.owner.replace(Everything(fresh, Session()))
+        driver = self._driver
+        assert driver is not None
+        asyncio.get_running_loop().run_in_executor(None, driver.stop)
+        self._connect(master)
+
+    async def _tick_until_the_end(self) -> None:
+        """Let time pass for the core, say why it takes so long, and bound the wait for a master that is gone."""
+        loop = asyncio.get_running_loop()
+        said, quiet_until, gone_since = "", loop.time() + SAY_WHY_AFTER, None
+        while not self._ended.is_set():
+            state = self.owner.state
+            waiting = bool(state.cluster.stopping) or bool(explain(state, self.owner.clock()).groups)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), TICK_WHILE_WAITING if waiting else TICK)
+            self.owner.post(Ticked())
+            if not waiting:
+                quiet_until = loop.time() + SAY_WHY_AFTER
+            elif loop.time() > quiet_until:
+                why = explain(state, self.owner.clock()).summary
+                if (bare := "".join(c for c in why if not c.isdigit())) != said:
+                    log.info("waiting: %s", why)
+                said, quiet_until = bare, loop.time() + SAY_WHY_AFTER
+            if not state.cluster.stopping or state.session.connected:
+                gone_since = None
+            elif not self._registered and not state.cluster.framework_id:
+                self._end()  # no master knows of us
+            elif gone_since is None:
+                gone_since = loop.time()
+            elif loop.time() - gone_since > GONE_MASTER_TIMEOUT:
+                self.error = self.error or MesosError(
+                    f"the Mesos master was gone for {GONE_MASTER_TIMEOUT:.0f} s while stopping: the tasks may still"
+                    f" run. Start and stop the cluster again when the master is back; {self.store.path} knows them"
+                )
+                self._end()
+
+    async def _disconnect(self) -> None:
+        assert self._driver is not None
+        torn_down = self.owner.state.session.torn_down
+        if torn_down and not await in_thread(self._driver.flush, FLUSH_TIMEOUT):
+            self.error = self.error or MesosError("the master didn't take the last calls: the tasks may still run")
+            torn_down = False
+        await in_thread(self._driver.stop)
+        Connection.remove_files(self.paths)
+        if torn_down or not self._registered and not self.owner.state.cluster.framework_id:
+            self.store.remove()
+
+    # --- what the owner of the state calls -------------------------------------------------------------------
+
+    def _save(self, cluster: Cluster) -> None:
+        if self.options.master != "local":  # a private Mesos takes all with it: there would be nothing to resume
+            self.store.save(cluster, self._connection)
+
+    def _send(self, actions: Sequence[Action], cluster: Cluster) -> None:
+        driver = self._driver
+        if driver is None or not actions:
+            return
+        driver.send(
+            mesos.call(action, cluster, lambda task: self._connection.payload(task, cluster, self._python))
+            for action in actions
+            if not isinstance(action, ListAgents)
+        )
+        if any(isinstance(action, ListAgents) for action in actions):
+            driver.list_agents()
+
+    def tell_executors(self, calls: list[dict[str, object]]) -> None:
+        """Send calls that change nothing of what is known."""
+        if self._driver is not None:
+            self._driver.send(calls)
+
+    def _watch(self, before: Everything, after: Everything) -> None:
+        """After each turn: the connection files, the daemon file, a line for people, and whether this is the end."""
+        for line in progress.lines(before, after):
+            log.info(line)
+        cluster = after.cluster
+        controller = cluster.controller
+        if controller is not None and (
+            before.cluster.controller is None or before.cluster.controller.id != controller.id
+        ):
+            self._write_files(cluster)
+        if after.session.connected and not self._registered:
+            self._registered = True
+            if cluster.tasks:
+                self._write_files(cluster)
+            self._tell(ready=True)
+        if after.session.torn_down:
+            self._end()
+        elif not cluster.stopping:
+            self._check_hope(cluster)
+
+    def _write_files(self, cluster: Cluster) -> None:
+        if cluster.controller is not None:
+            args = cluster.spec.controller.args if cluster.spec.controller else ()
+            self._connection.write_files(self.paths, cluster.controller, args)
+
+    def _check_hope(self, cluster: Cluster) -> None:
+        """Stop when the controller, or the engines that `start -n` asked for, can't be launched."""
+        for group in (CONTROLLER, FIRST_SET if self.start.n is not None else ""):
+            if message := view.gave_up(cluster, group):
+                self.stop_by(StartFailed(message))
+                return
+
+    def stop_by(self, error: Exception) -> None:
+        """Stop the cluster because of `error`, by which the daemon will end then."""
+        self.error = self.error or error
+        self.owner.post(StopWanted(str(error)))
+
+    def _fatal(self, error: Exception) -> None:
+        """From the driver or a turn: no more can be done by going on."""
+        known = isinstance(error, MesosError)
+        if known and self._registered and self.owner.state.session.connected:
+            self.stop_by(error)
+            return
+        self.error = self.error or error
+        self._end()
+
+    def _on_signal(self, number: int) -> None:
+        self.owner.post(StopWanted(f"asked to by {signal.Signals(number).name}"))
+
+    def _end(self) -> None:
+        self._ended.set()
+
+
+async def in_thread(function: Callable[..., T], *args: object) -> T:
+    """Run what blocks without blocking the loop."""
+    with_thread = ThreadPoolExecutor(1)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(with_thread, function, *args)
+    finally:
+        with_thread.shutdown(wait=False)

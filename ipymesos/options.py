@@ -1,0 +1,87 @@
+"""MesosOptions on the command line: one argument for each trait, the profile's configuration beneath them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from traitlets.config import Config
+from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
+
+from .config import MesosOptions
+from .errors import ConfigError
+from .paths import Paths
+from .traits import from_text
+
+CONFIG_FILE = "ipcluster_config.py"
+SECTIONS = ("MesosLauncher", "MesosOptions")  # the launchers' section, and our own over it
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """`--memory "2 GB"` for the trait `memory`, and so on; help and default are the trait's."""
+    group = parser.add_argument_group("options", "also from c.MesosOptions and c.MesosLauncher in ipcluster_config.py")
+    for name in MesosOptions.option_names():
+        trait = MesosOptions.class_traits()[name]
+        default = trait.default_value
+        said = (
+            f"{trait.help} (default: {default})"
+            if default not in ("", None) and "Default" not in trait.help
+            else trait.help
+        )
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=f"option_{name}",
+            metavar="VALUE",
+            help=said.replace("%", "%%"),
+        )
+
+
+def chosen_options(arguments: argparse.Namespace, profile_dir: Path) -> MesosOptions:
+    """The options by precedence: command line, profile, environment, default. TraitError for a bad one."""
+    options = MesosOptions(config=profile_config(profile_dir))
+    for name in MesosOptions.option_names():
+        text = getattr(arguments, f"option_{name}")
+        if text is not None:
+            setattr(options, name, from_text(options.traits()[name], text))
+    return options
+
+
+def profile_config(profile_dir: Path) -> Config:
+    """What ipcluster_config.py says for us, if there is one."""
+    try:
+        loaded = PyFileConfigLoader(CONFIG_FILE, str(profile_dir)).load_config()
+    except ConfigFileNotFound:
+        return Config()
+    except Exception as error:  # it is the user's own program, which may raise anything
+        raise ConfigError(f"{profile_dir / CONFIG_FILE}: {type(error).__name__}: {error}") from error
+    config = Config()
+    known = set(MesosOptions.option_names())
+    for section in SECTIONS:
+        for name, value in loaded.get(section, {}).items():
+            if name in known:
+                config.MesosOptions[name] = value
+    return config
+
+
+def locate_profile(name: str, directory: str, create: bool = False) -> Path | None:
+    """The profile's directory, made if `create`; else None if there is none. ConfigError if both are given."""
+    from IPython.core.profiledir import ProfileDir, ProfileDirError
+    from IPython.paths import get_ipython_dir
+
+    if name and directory:
+        raise ConfigError("--profile and --profile-dir: give one of them")
+    try:
+        if directory:
+            path = Paths(Path(directory)).profile_dir
+            if create:
+                ProfileDir.create_profile_dir(str(path))
+            return path if path.is_dir() else None
+        try:
+            found = ProfileDir.find_profile_dir_by_name(get_ipython_dir(), name or "default")
+        except ProfileDirError:
+            if not create:
+                return None
+            found = ProfileDir.create_profile_dir_by_name(get_ipython_dir(), name or "default")
+        return Path(found.location)
+    except (ProfileDirError, OSError) as error:
+        raise ConfigError(f"profile: {error}") from error

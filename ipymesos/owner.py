@@ -1,0 +1,113 @@
+"""The one owner of the state: events in, calls out, in turns on the event loop.
+
+A turn takes all events that have come in, thinks (core), saves, and then sends: what Mesos may come to know is on
+disk before it is asked for, and an update is acknowledged only after what it says has been saved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from .core.messages import Action, Event
+from .core.model import Cluster, Everything
+from .core.scheduler import observe, plan, record
+
+Watcher = Callable[[Everything, Everything], None]
+
+
+class Owner:
+    """Everything here runs on the loop's thread; others come in by `loop.call_soon_threadsafe(owner.post, event)`.
+
+    `save` and `send` are called in this order; what they raise, or the core does, goes to `fatal` and ends the turns:
+    nothing may be sent that has not been saved. `watch`ers see the state before and after each turn that changed it.
+    """
+
+    def __init__(
+        self,
+        state: Everything,
+        save: Callable[[Cluster], None],
+        send: Callable[[Sequence[Action], Cluster], None],
+        fatal: Callable[[Exception], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.state = state
+        self.version = 1  # of what is worth showing: a long poll waits for another one
+        self.clock = clock
+        self._save, self._send, self._fatal = save, send, fatal
+        self._saved: Cluster | None = None
+        self._inbox: list[Event] = []
+        self._scheduled = self._broken = False
+        self._watchers: list[Watcher] = []
+        self._changed = asyncio.Event()
+
+    def watch(self, watcher: Watcher) -> None:
+        self._watchers.append(watcher)
+
+    def post(self, event: Event) -> None:
+        """Let the next turn see `event`; there is one turn for all that come in the meantime."""
+        self._inbox.append(event)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._scheduled_turn)
+
+    def take(self, event: Event) -> None:
+        """Take a turn with `event` now, so that the caller sees what it has done."""
+        self._inbox.append(event)
+        self._turn()
+
+    async def changed(self, version: int, timeout: float) -> None:
+        """Wait until the version isn't `version`, for `timeout` seconds at most."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while self.version == version and (left := deadline - loop.time()) > 0:
+            try:
+                await asyncio.wait_for(self._changed.wait(), left)
+            except asyncio.TimeoutError:
+                return
+
+    def _scheduled_turn(self) -> None:
+        self._scheduled = False
+        self._turn()
+
+    def _turn(self) -> None:
+        if self._broken:
+            return
+        events, self._inbox = self._inbox, []
+        before, now = self.state, self.clock()
+        try:
+            state = before
+            for event in events:
+                state = observe(state, event, now)
+            actions = plan(state, now)
+            state = record(state, actions, now)
+            if state.cluster is not self._saved and state.cluster != self._saved:
+                self._save(state.cluster)
+            self._saved = state.cluster
+            self.state = state
+            self._send(actions, state.cluster)
+            if _shown(before) != _shown(state):
+                self._bump()
+            for watcher in self._watchers:
+                watcher(before, state)
+        except Exception as error:  # whatever it is, the app has to end by it, and loudly
+            self._broken = True
+            self._fatal(error)
+
+    def _bump(self) -> None:
+        self.version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def replace(self, state: Everything) -> None:
+        """Go on with another state, as after a framework was removed and starts afresh."""
+        self.state = state
+        self._bump()
+
+
+def _shown(state: Everything) -> tuple[object, ...]:
+    """What a new version of the status is made for; times that merely pass aren't."""
+    session = state.session
+    refusals = {key: (r.reason, r.offered) for key, r in session.refusals.items()}
+    return state.cluster, session.connected, session.master, session.agents, refusals

@@ -1,0 +1,84 @@
+"""What the REST API can ask of the daemon: views of the state, and wishes turned into events."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from traitlets import TraitError
+
+from . import mesos, view
+from .config import MesosOptions
+from .core.messages import EnginesDropped, EnginesWanted, StopWanted
+from .core.model import CONTROLLER, EngineSpec, State
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from .app import App
+
+
+class ClusterService:
+    """web.Service for the cluster of `app`. Every wish has had its turn when the answer is made."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    def status(self) -> dict[str, Any]:
+        app, owner = self.app, self.app.owner
+        error = str(app.error) if app.error else ""
+        return view.status(owner.state, owner.clock(), owner.version, app.start.cluster_id, error)
+
+    async def changed(self, version: int, timeout: float) -> None:
+        await self.app.owner.changed(version, timeout)
+
+    def want_engines(
+        self, name: str, n: int, options: dict[str, Any] | None, engine_args: list[str] | None
+    ) -> dict[str, Any]:
+        if name == CONTROLLER or not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name):
+            raise ConfigError(
+                f"engine set {name!r}: a name of letters, digits, '_', '.' and '-' is allowed, and not {CONTROLLER!r}"
+            )
+        cluster = self.app.owner.state.cluster
+        if cluster.stopping:
+            raise ConfigError(f"the cluster is stopping ({cluster.stopping}), it takes no engines")
+        spec = None
+        if options is not None or engine_args is not None or name not in cluster.spec.engines:
+            spec = self._engine_spec(options or {}, engine_args or [])
+        self.app.owner.take(EnginesWanted(name, n, spec))
+        return view.engine_set(self.app.owner.state, name)
+
+    def _engine_spec(self, options: dict[str, Any], engine_args: list[str]) -> EngineSpec:
+        """The daemon's own options with these in their place."""
+        own = self.app.options
+        try:
+            wanted = MesosOptions.from_options({**own.to_options(), **options})
+            if wanted.gpus and not own.gpus:
+                raise ConfigError(
+                    f"gpus: {wanted.gpus}; this cluster was started with gpus 0, and Mesos offers GPUs only to those"
+                    " who ask for them from the start"
+                )
+            return wanted.engine_spec(engine_args)
+        except TraitError as error:
+            raise ConfigError(str(error)) from error
+
+    def drop_engines(self, name: str) -> dict[str, Any]:
+        if name not in self.app.owner.state.cluster.spec.engines:
+            raise ConfigError(f"engine set {name!r}: there is none of this name")
+        self.app.owner.take(EnginesDropped(name))
+        return view.engine_set(self.app.owner.state, name)
+
+    def signal_engines(self, name: str, signum: int) -> dict[str, Any]:
+        cluster = self.app.owner.state.cluster
+        if name not in cluster.spec.engines:
+            raise ConfigError(f"engine set {name!r}: there is none of this name")
+        engines = [t for t in cluster.group(name) if t.state in (State.STARTING, State.RUNNING)]
+        self.app.tell_executors(mesos.signal_call(cluster, engines, signum))
+        return {"signal": signum, "engines": len(engines)}
+
+    def explain(self) -> dict[str, Any]:
+        owner = self.app.owner
+        return view.explanation(owner.state, owner.clock())
+
+    def stop(self, reason: str) -> dict[str, Any]:
+        self.app.owner.take(StopWanted(reason))
+        return {"state": "stopping", "reason": self.app.owner.state.cluster.stopping}

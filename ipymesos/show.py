@@ -1,0 +1,93 @@
+"""What the command line prints about a cluster, from the REST API's answers."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, TextIO
+
+from .client import Daemon
+from .errors import ConfigError, IPyMesosError, StartFailed
+
+
+def status(status: dict[str, Any], now: float | None = None) -> str:
+    """A page for people: what runs where, and what it waits for."""
+    now = time.time() if now is None else now
+    master = f"master {status['master']}" if status["connected"] else "no master"
+    lines = [
+        f"{status['name']}{' ' + status['cluster_id'] if status['cluster_id'] else ''}: {status['state']},"
+        f" {master}, framework {status['framework_id'] or '(none yet)'}, daemon pid {status['pid']}"
+    ]
+    controller = status["controller"]
+    row = [controller["state"], controller["agent"] or "-", controller["task"] or "-"]
+    lines.append(f"controller: {row[0]} on {row[1]}, task {row[2]}" if controller["task"] else f"controller: {row[0]}")
+    if controller["message"] and controller["state"] != "running":
+        lines.append(f"  {controller['message']}")
+    if not status["engines"]:
+        lines.append("no engines are wanted")
+    for name, engines in status["engines"].items():
+        lines.append(f"engine set {name}: {engines['running']} of {engines['wanted']} running, {engines['state']}")
+        if engines["message"]:
+            lines.append(f"  {engines['message']}")
+        rows = [("ID", "STATE", "SINCE", "AGENT", "CONTAINER", "TASK", "MESSAGE")]
+        for task in engines["tasks"]:
+            number = "-" if task["engine_id"] is None else str(task["engine_id"])
+            since = duration(now - task["since"])
+            rows.append(
+                (number, task["state"], since, task["agent"], task["container"], task["task"], task["message"][:60])
+            )
+        if len(rows) > 1:
+            lines += table(rows)
+    failures = [end for end in status["exits"] if not end["asked"]]
+    if failures:
+        lines.append("ended without being asked:")
+        for end in failures[-5:]:
+            said = end["message"].strip() or end["reason"]
+            lines.append(f"  {duration(now - end['at'])} ago, {end['task']} on {end['agent']}: {end['state']} {said}")
+    if status["explain"]:
+        lines.append(status["explain"])
+    return "\n".join(lines)
+
+
+def table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def duration(seconds: float) -> str:
+    """'12 s', '3 min', '5 h', '2 d'."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def scale(daemon: Daemon, name: str, n: int, wait: bool, timeout: float, out: TextIO = sys.stdout) -> int:
+    """Let engine set `name` (the only one if empty) have n engines, and tell how it gets there."""
+    sets = list(daemon.status()["engines"])
+    if not name:
+        if len(sets) > 1:
+            raise ConfigError(f"--set: there are several engine sets, say which: {', '.join(sets)}")
+        name = sets[0] if sets else "engines"
+    daemon.want_engines(name, n)
+    print(f"engine set {name}: {n} wanted", file=out, flush=True)
+    deadline, version, said = time.monotonic() + timeout, None, ""
+    while wait:
+        status = daemon.status(after=version, timeout=5.0)
+        version, engines = status["version"], status["engines"].get(name)
+        if engines is None or status["state"] == "stopping":
+            raise IPyMesosError(status["error"] or "the cluster is stopping")
+        alive = sum(task["state"] != "killing" for task in engines["tasks"])
+        line = f"{engines['running']}/{engines['wanted']} running"
+        if line != said:
+            print(line, file=out, flush=True)
+            said = line
+        if engines["state"] == "failed":
+            raise StartFailed(engines["message"])
+        if engines["running"] == alive == n:
+            return 0
+        if time.monotonic() > deadline:
+            raise StartFailed(f"{engines['running']} of {n} engines run after {timeout:g} s: {engines['message']}")
+    return 0

@@ -1,0 +1,121 @@
+"""What the REST API, and with it the command line, shows of the state. Pure, and without a key."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+from . import __version__
+from .core import policy
+from .core.explain import Explanation, explain
+from .core.model import CONTROLLER, Cluster, Everything, State, Task
+
+
+def phase(state: Everything) -> str:
+    """Of the whole cluster: starting | running | stopping."""
+    if state.cluster.stopping:
+        return "stopping"
+    controller = state.cluster.controller
+    return "running" if controller is not None and controller.state is State.RUNNING else "starting"
+
+
+def gave_up(cluster: Cluster, group: str) -> str:
+    """Why `group` failed for good and nothing of it lives; empty while there is hope."""
+    setback = cluster.setbacks.get(group)
+    return setback.message if setback and setback.final and not policy.live(cluster, group) else ""
+
+
+def status(state: Everything, now: float, version: int, cluster_id: str, error: str = "") -> dict[str, Any]:
+    cluster, session = state.cluster, state.session
+    explanation = explain(state, now)
+    messages = {group.group: group.message for group in explanation.groups}
+    return {
+        "version": version,
+        "name": cluster.name,
+        "cluster_id": cluster_id,
+        "pid": os.getpid(),
+        "ipymesos": __version__,
+        "master": session.master,
+        "framework_id": cluster.framework_id,
+        "connected": session.connected,
+        "state": phase(state),
+        "error": error,
+        "controller": _controller(cluster, messages.get(CONTROLLER, "")),
+        "engines": {name: engine_set(state, name, messages.get(name, "")) for name in _sets(cluster)},
+        "explain": error or explanation.summary,
+        "exits": [
+            {
+                "task": end.task_id,
+                "group": end.group,
+                "agent": end.hostname,
+                "at": end.at,
+                "state": end.state,
+                "reason": end.reason,
+                "message": end.message,
+                "asked": end.asked,
+            }
+            for end in cluster.exits
+        ],
+    }
+
+
+def _sets(cluster: Cluster) -> list[str]:
+    """Those that are wanted, and those dropped ones of which something still lives."""
+    return sorted({*cluster.spec.engines, *(t.group for t in cluster.tasks.values() if t.group != CONTROLLER)})
+
+
+def _controller(cluster: Cluster, message: str) -> dict[str, Any]:
+    task = cluster.controller or max(cluster.group(CONTROLLER), key=lambda t: t.launched_at, default=None)
+    failed = gave_up(cluster, CONTROLLER)
+    if task is None:
+        state = "failed" if failed else "waiting"
+        return {"state": state, "task": "", "agent": "", "host": "", "ports": [], "message": failed or message}
+    return {
+        "state": task.state.value,
+        "task": task.id,
+        "agent": task.hostname,
+        "host": task.ip,
+        "ports": list(task.ports),
+        "message": task.message or message,
+    }
+
+
+def engine_set(state: Everything, name: str, message: str = "") -> dict[str, Any]:
+    cluster = state.cluster
+    spec = cluster.spec.engines.get(name)
+    running = [t for t in policy.live(cluster, name) if t.state is State.RUNNING]
+    failed = gave_up(cluster, name)
+    if spec is None or cluster.stopping:
+        word = "stopping"
+    elif failed:
+        word = "failed"
+    else:
+        word = "running" if len(running) >= spec.n else "waiting"
+    return {
+        "wanted": spec.n if spec else 0,
+        "running": len(running),
+        "state": word,
+        "message": failed or message,
+        "tasks": [
+            _engine(task) for task in sorted(cluster.group(name), key=lambda t: (t.launched_at, len(t.id), t.id))
+        ],
+    }
+
+
+def _engine(task: Task) -> dict[str, Any]:
+    return {
+        "task": task.id,
+        "state": task.state.value,
+        "agent": task.hostname,
+        "agent_id": task.agent_id,
+        "container": task.executor_id,
+        "engine_id": task.engine_id,
+        "since": task.since,
+        "message": task.message,
+    }
+
+
+def explanation(state: Everything, now: float) -> dict[str, Any]:
+    said: Explanation = explain(state, now)
+    return {"summary": said.summary, "text": said.text, "groups": [asdict(group) for group in said.groups]}
