@@ -1,0 +1,241 @@
+"""What the launcher of the controller and the one of engine sets have in common: see the package.
+
+Requests go to a daemon on this machine and take milliseconds, so they are plain blocking calls, which even work while
+the interpreter ends. Whatever takes longer is waited for with asyncio, or in the thread of `watch.Watcher`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal as signals
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ipyparallel.cluster.launcher import BaseLauncher, LauncherError, NotRunning
+from traitlets import Float, Int, TraitError
+from traitlets.config import Config
+
+from .. import errors
+from ..client import Daemon
+from ..config import MesosOptions
+from ..paths import Paths
+from .watch import End, View, Watcher, end_of
+
+ANSWER_TIMEOUT = 10.0  # seconds until a daemon that does not answer is taken to be stuck
+
+
+class StartError(LauncherError):
+    """A start that came to nothing; exit_code is the one of the error that caused it."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def signal_number(sig: int | str) -> int:
+    """2, '2', 'INT' or 'SIGINT' -> 2; LauncherError for what is no signal."""
+    try:
+        if isinstance(sig, str) and not sig.isdigit():
+            name = sig.upper()
+            return int(signals.Signals[name if name.startswith("SIG") else f"SIG{name}"])
+        return int(signals.Signals(int(sig))) if int(sig) else 0
+    except (KeyError, ValueError, TypeError):
+        raise LauncherError(f"signal: {sig!r} is no signal; write a number, or a name like 'INT' or 'KILL'") from None
+
+
+class MesosLauncher(MesosOptions, BaseLauncher):
+    """What both launchers have in common; `c.MesosLauncher.*` configures both."""
+
+    # Cluster files name a launcher by its entry point, and find it again by that name.
+    entrypoint_name = "mesos"
+
+    pid = Int(0, help="The daemon's process").tag(to_dict=True)
+    create_time = Float(0.0, help="When that process began: a pid may be given to another one").tag(to_dict=True)
+
+    _daemon: Daemon | None = None
+    _watcher: Watcher | None = None
+    _home: asyncio.AbstractEventLoop | None = None
+    _output = ""
+    _stopping = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._end_lock = threading.RLock()
+        self._ended = False
+        try:
+            super().__init__(**kwargs)
+        except TraitError as error:
+            self.parent = kwargs.get("parent")
+            self._fail(error)
+
+    @property
+    def paths(self) -> Paths:
+        return Paths(Path(self.profile_dir), self.cluster_id)
+
+    @property
+    def reason(self) -> str:
+        """Why it stopped, '' if it did not, or if that was wanted."""
+        return str((self.stop_data or {}).get("reason", ""))
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any], *, config: Any = None, parent: Any = None, **kwargs: Any) -> Any:
+        """Follow what another launcher started. NotRunning only if it is gone beyond doubt."""
+        try:
+            launcher = super().from_dict(d, config=config, parent=parent, **kwargs)
+        except TraitError:
+            # The configuration was damaged after the start: that must not keep anybody from stopping the cluster.
+            launcher = super().from_dict(d, config=Config(), parent=parent, **kwargs)
+        try:
+            launcher._daemon = launcher._find()
+        except errors.NotRunning as error:
+            raise NotRunning(str(error)) from None
+        launcher._recall()
+        launcher._follow(started_here=False)
+        return launcher
+
+    def find_args(self) -> list[str]:
+        return [sys.executable, "-m", "ipymesos", "start"]
+
+    # -- ends
+
+    def notify_stop(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Tell it once, whoever is first: the watching thread, stop(), or poll()."""
+        with self._end_lock:
+            if not self._ended:
+                self._ended = True
+                if self._watcher is not None:
+                    self._watcher.closed.set()
+                super().notify_stop(data)
+        return dict(self.stop_data)
+
+    async def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended; TimeoutError after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.state == "running":
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"{self.identifier} did not end within {timeout:g} s")
+            await asyncio.sleep(0.05)
+
+    def poll(self) -> Any:
+        """None while it runs, else an exit code, or 'unknown'."""
+        if self.state == "running" and self._daemon is not None and not self._daemon.alive:
+            self._end(end_of(self._daemon, self.paths))
+        if self.state != "after":
+            return None
+        return self.stop_data.get("exit_code", "unknown")
+
+    def get_output(self, remove: bool = False) -> str:
+        """What it said, as far as it matters; still there after the end."""
+        if self.state != "after" or not self._output:
+            self._output = self._read_output() or self._output
+        return self._output
+
+    def _log_output(self, stop_data: dict[str, Any] | None = None) -> None:
+        """Show the output of what failed. Unlike ipyparallel's own, this deletes nothing."""
+        output = self.get_output()
+        if output and self.output_limit:
+            lines = "".join(output.splitlines(keepends=True)[-self.output_limit :])
+            silent = not (stop_data or {}).get("exit_code") or self.reason  # the reason has been logged
+            say = self.log.debug if silent else self.log.warning
+            say("Output for %s:\n%s", self.identifier, lines)
+
+    def _end(self, end: End) -> None:
+        data = {"exit_code": end.exit_code, "identifier": self.identifier}
+        if end.reason:
+            data["reason"] = end.reason
+        self.notify_stop(data)
+
+    def _end_from_thread(self, end: End) -> None:
+        """Callbacks belong on the loop that started us, if it still runs; it may be closed before it calls us."""
+        home = self._home
+        if home is not None and home.is_running():
+            try:
+                home.call_soon_threadsafe(self._end, end)
+            except RuntimeError:
+                pass  # closed meanwhile
+            else:
+                deadline = time.monotonic() + 2.0
+                while home.is_running() and time.monotonic() < deadline:
+                    if self._ended:
+                        return
+                    time.sleep(0.02)
+        self._end(end)
+
+    # -- shared parts
+
+    def _find(self) -> Daemon:
+        daemon = Daemon.find(self.profile_dir, self.cluster_id)
+        daemon.timeout = ANSWER_TIMEOUT
+        return daemon
+
+    def _use(self, daemon: Daemon) -> None:
+        daemon.timeout = ANSWER_TIMEOUT
+        self._daemon, self.pid, self.create_time = daemon, daemon.pid, daemon.file.create_time
+
+    def _recall(self) -> None:
+        """Set what another process may have changed since the dictionary was made."""
+        assert self._daemon is not None
+        self._use(self._daemon)
+
+    def _follow(self, *, started_here: bool) -> None:
+        """Begin to watch; on_stop callbacks will run on the loop that runs now, if one does."""
+        assert self._daemon is not None
+        try:
+            self._home = asyncio.get_running_loop()
+        except RuntimeError:
+            self._home = None
+        # A daemon of its own for the thread: its requests wait for news, ours must not wait for them.
+        self._watcher = Watcher(
+            self._what,
+            Daemon(self._daemon.file, timeout=ANSWER_TIMEOUT),
+            self.paths,
+            self.log,
+            view=self._view,
+            on_end=self._end_from_thread,
+            give_up=self._give_up,
+            start_timeout=self.start_timeout if started_here else None,
+        )
+        self._watcher.start()
+
+    async def _within_stop_timeout(self, check: Callable[[], bool]) -> bool:
+        """Wait until check() is true, for stop_timeout seconds at most; whether it became true."""
+        deadline = time.monotonic() + self.stop_timeout
+        while not check():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    @property
+    def _ipcluster(self) -> Any:
+        """The program `ipcluster start` or `ipcluster engines`, if that is who starts us, else None."""
+        module = sys.modules.get("ipyparallel.cluster.app")
+        app = getattr(self.parent, "parent", None)
+        return app if module is not None and isinstance(app, module.IPClusterEngines) else None
+
+    def _fail(self, error: Exception) -> NoReturn:
+        """Raise `error`; under `ipcluster start` end the program instead.
+
+        There start_cluster() runs as a callback of the loop: its exception would be logged, and ipcluster would wait
+        for ever for a cluster that never starts.
+        """
+        app = self._ipcluster
+        if app is None:
+            raise error
+        if not app._stopping:
+            app.log.critical(str(error))
+        raise SystemExit(getattr(error, "exit_code", 1)) from error
+
+    _what = ""
+
+    def _view(self, status: dict[str, Any]) -> View:
+        raise NotImplementedError
+
+    def _give_up(self, reason: str) -> None:
+        raise NotImplementedError
+
+    def _read_output(self) -> str:
+        raise NotImplementedError

@@ -1,0 +1,193 @@
+"""The launcher of the controller: it starts the daemon, and with it the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal as signals
+import subprocess
+import time
+from typing import Any
+
+import psutil
+from ipyparallel.cluster.launcher import (
+    ControllerLauncher,
+    LauncherError,
+    ProcessStateError,
+)
+from traitlets import TraitError
+
+from .. import errors
+from . import spawn
+from .base import MesosLauncher, StartError, signal_number
+from .engines import MesosEngineSetLauncher
+from .watch import End, View, end_of
+
+DOWNLOAD_TIMEOUT = 600.0  # seconds for the first start of a local Mesos, which is downloaded then
+
+
+class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
+    """Starts the daemon, which launches ipcontroller on Mesos; ends with it."""
+
+    _what = "the controller"
+    _child: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start the daemon and wait until the master knows it; the controller follows as soon as an offer fits."""
+        if self.state != "before":
+            raise ProcessStateError(f"the controller was already started and has state: {self.state}")
+        try:
+            await self._start()
+        except (TraitError, errors.IPyMesosError, OSError) as error:
+            reason = "stopped while it was starting" if self._stopping else str(error)
+            if self.state == "running":
+                self._terminate()
+                self._end(End(getattr(error, "exit_code", 1), reason))
+            self._fail(StartError(reason, getattr(error, "exit_code", 2 if isinstance(error, TraitError) else 1)))
+
+    async def _start(self) -> None:
+        args = self._split_controller_args()
+        self.controller_spec(args)  # its faults are found here rather than in the daemon
+        self.read_secret()
+        paths = self.paths
+        try:
+            running = self._find()
+        except errors.NotRunning:
+            pass
+        else:
+            raise errors.AlreadyRunning(
+                f"cluster {self.cluster_id!r} already runs in the profile {self.profile_dir} (pid {running.pid}); "
+                "stop it with `ipcluster stop`, or give this one another --cluster-id"
+            )
+        self._prepare_cluster()
+        request = {"options": self.to_options(), "controller_args": args}
+        self._child = spawn.spawn(paths, request, self.work_dir)
+        self.pid, self.create_time = self._child.pid, psutil.Process(self._child.pid).create_time()
+        self.notify_start({"pid": self.pid, "log": str(paths.log_file)})
+        timeout = self.connect_timeout + (DOWNLOAD_TIMEOUT if self.master == "local" else self.start_timeout)
+        self._use(await spawn.ready(self._child, paths, timeout))
+        self._follow(started_here=True)
+
+    def _prepare_cluster(self) -> None:
+        """Turn off two things that ipyparallel does for launchers which need them; we don't."""
+        cluster = self.parent
+        if cluster is None or not hasattr(cluster, "engine_launcher_class"):
+            return
+        if cluster.delay == type(cluster).delay.default_value:
+            cluster.delay = 0  # our engines wait for their controller by themselves
+        if issubclass(cluster.engine_launcher_class, MesosEngineSetLauncher):
+            # The daemon gives the connection to our engines. Left on, this would put the key into `environment`, and
+            # make the engines' launch wait for the controller's.
+            cluster.send_engines_connection_env = False
+
+    def _split_controller_args(self) -> list[str]:
+        """Arguments for ipcontroller, without the two that the launch itself decides."""
+        args = []
+        for arg in self.controller_args:
+            name, _, value = arg.partition("=")
+            if name == "--ip":
+                # All interfaces: then it is the agent's own, which every engine reaches, as without this option.
+                self.controller_ip = "" if value in ("*", "0.0.0.0") else value
+            elif name == "--location":
+                self.log.warning("%s is not used: engines and clients are given the address the controller got", arg)
+            else:
+                args.append(arg)
+        return args
+
+    @property
+    def process(self) -> psutil.Process:
+        """The daemon's process."""
+        return psutil.Process(self.pid)
+
+    async def get_connection_info(self, timeout: float | None = None) -> dict[str, Any]:
+        """What clients and engines need to connect, once the controller listens. Contains the key."""
+        timeout = self.connection_info_timeout if timeout is None else timeout
+        deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
+        if self.state == "before":
+            raise ProcessStateError("the controller was not started")
+        while self.poll() is None:
+            watcher = self._watcher
+            if watcher is not None and watcher.seen.running:
+                try:
+                    return {kind: _load(path) for kind, path in self.connection_files.items()}
+                except FileNotFoundError:
+                    pass  # it ends right now
+            if time.monotonic() > deadline:
+                why = watcher.why if watcher is not None else "the scheduler is starting"
+                raise TimeoutError(f"the controller was not there after {timeout:g} s: {why}")
+            await asyncio.sleep(0.02)
+        raise LauncherError(self.reason or "the controller was stopped")
+
+    async def stop(self) -> None:
+        """Stop the whole cluster on Mesos and the daemon; returns when its process is gone."""
+        if self.state != "running":
+            return
+        self._stopping = True
+        if self._alive():
+            try:
+                (self._daemon or self._find()).stop("asked by ipyparallel")
+            except errors.IPyMesosError as error:
+                if self._alive():
+                    self.log.warning("the scheduler, pid %d, does not take the request to stop: %s", self.pid, error)
+                    self._terminate()
+        if not await self._within_stop_timeout(lambda: not self._alive()):
+            self._terminate()
+            raise LauncherError(
+                f"the scheduler, pid {self.pid}, did not end within {self.stop_timeout} s; "
+                f"tasks may still run on Mesos; see {self.paths.log_file}"
+            )
+        self._end(End(0) if self._daemon is None else end_of(self._daemon, self.paths))
+
+    def signal(self, sig: int | str) -> None:
+        """INT, TERM and KILL stop the cluster (see join); the controller, on its agent, takes no other signal."""
+        number = signal_number(sig)
+        if number not in (0, signals.SIGINT, signals.SIGTERM, signals.SIGKILL):
+            raise LauncherError(f"signal {sig!r}: the controller takes INT, TERM and KILL, which stop the cluster")
+        if number and self._daemon is not None and self.state == "running":
+            self._stopping = True
+            self._daemon.stop(f"signal {sig}")
+
+    def get_output(self, remove: bool = False) -> str:
+        """The daemon's log. `remove` deletes it, except after a failure."""
+        output = super().get_output()
+        if remove and self.state == "after" and not self.stop_data.get("exit_code"):
+            self.paths.log_file.unlink(missing_ok=True)
+        return output
+
+    def _view(self, status: dict[str, Any]) -> View:
+        if status["state"] == "stopping":
+            return View(there=True)  # until the daemon's end, and nothing is missing
+        controller = status["controller"]
+        failed = controller["message"] if controller["state"] == "failed" else ""
+        return View(there=True, wanted=1, running=int(controller["state"] == "running"), failed=failed)
+
+    def _give_up(self, reason: str) -> None:
+        try:
+            if self._daemon is not None:
+                self._daemon.stop(reason)
+                self._daemon.join(self.stop_timeout)
+        except errors.IPyMesosError as error:
+            self.log.error("the scheduler, pid %d, does not stop: %s", self.pid, error)
+
+    def _read_output(self) -> str:
+        return spawn.tail(self.paths.log_file, 1000)
+
+    def _alive(self) -> bool:
+        """Does the daemon run? A pid that was given to another process since is not ours."""
+        if self._child is not None:
+            return self._child.poll() is None
+        try:
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.create_time) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def _terminate(self) -> None:
+        if self._alive():
+            os.kill(self.pid, signals.SIGTERM)
+
+
+def _load(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
+        return dict(json.load(file))

@@ -1,0 +1,149 @@
+"""The launcher of engine sets: a client of the daemon that the controller's launcher started."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any
+
+from ipyparallel.cluster.launcher import (
+    EngineLauncher,
+    LauncherError,
+    NotRunning,
+    ProcessStateError,
+)
+from traitlets import TraitError
+
+from .. import errors
+from ..core.model import CONTROLLER
+from .base import MesosLauncher, StartError, signal_number
+from .watch import End, View
+
+
+class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
+    """Asks the daemon for a set of engines."""
+
+    @property
+    def _what(self) -> str:  # type: ignore[override]
+        return f"engine set {self.engine_set_id}"
+
+    async def start(self, n: int | None = None) -> None:
+        """Ask for n engines; default: as many as this machine has cores.
+
+        Returns at once, except under `ipcluster`, which would not notice a set that never runs: there it waits for the
+        first engine, so that `ipcluster start --daemonize` ends when there is something to work with, or fails.
+        """
+        if self.state != "before":
+            raise ProcessStateError(f"the engine set was already started and has state: {self.state}")
+        app = self._ipcluster
+        try:
+            self._start(os.cpu_count() or 1 if n is None else n)
+            if app is not None:
+                await self._first_engine()
+        except (TraitError, errors.IPyMesosError, LauncherError) as error:
+            if app is not None and app.daemonize and not app._stopping:
+                await self.parent.stop_cluster()  # nobody else would
+            self._fail(StartError(str(error), getattr(error, "exit_code", 2 if isinstance(error, TraitError) else 1)))
+
+    def _start(self, n: int) -> None:
+        if n < 1:
+            raise errors.ConfigError(f"n: {n} engines can't be started; write 1 or more")
+        if self.engine_set_id == CONTROLLER:
+            raise errors.ConfigError(f"an engine set can't be named {CONTROLLER!r}; choose another name")
+        controller = getattr(self.parent, "controller", None)
+        if controller is not None and not isinstance(controller, MesosLauncher):
+            raise errors.ConfigError(
+                f"engines on Mesos need a controller on Mesos, not {type(controller).__name__}: "
+                "use --controller=mesos, or c.Cluster.controller_launcher_class = 'mesos'"
+            )
+        self.engine_spec(self.engine_args)  # its faults are found here rather than in the daemon
+        try:
+            self._use(self._find())
+        except errors.NotRunning as error:
+            reason = getattr(controller, "reason", "")
+            raise errors.NotRunning(
+                reason or f"{error}; start it with: ipcluster start --controller=mesos --engines=mesos"
+            ) from None
+        assert self._daemon is not None
+        known = self._daemon.status()["engines"].get(self.engine_set_id)
+        if known is not None and known["state"] != "stopping":
+            raise errors.ConfigError(f"the engine set {self.engine_set_id} already runs; choose another name")
+        self.n = n
+        self._daemon.want_engines(self.engine_set_id, n, self.to_options(), list(self.engine_args))
+        self.notify_start({"engine_set_id": self.engine_set_id, "n": n})
+        self._follow(started_here=True)
+
+    async def _first_engine(self) -> None:
+        """Wait until one engine runs. The watcher ends the wait after start_timeout at the latest."""
+        assert self._watcher is not None
+        while self.state == "running":
+            if self._watcher.ever:
+                return
+            await asyncio.sleep(0.05)
+        controller = getattr(self.parent, "controller", None)
+        raise StartError(getattr(controller, "reason", "") or self.reason or "stopped while it was starting")
+
+    async def stop(self) -> None:
+        """Stop the engines; returns when none is left."""
+        if self.state != "running":
+            return
+        self._stopping = True
+        if not await self._within_stop_timeout(self._drop):
+            raise LauncherError(f"{self._what} did not end within {self.stop_timeout} s; see {self.paths.log_file}")
+        self._end(End(0))
+
+    def _drop(self) -> bool:
+        """Ask for the end of the set; whether it is gone. May be asked again and again."""
+        assert self._daemon is not None
+        try:
+            known = self._daemon.status()["engines"].get(self.engine_set_id)
+            if known is not None and known["state"] != "stopping":
+                self._daemon.drop_engines(self.engine_set_id)
+            return known is None
+        except errors.NotRunning:
+            return not self._daemon.alive
+
+    def signal(self, sig: int | str) -> None:
+        """Send a signal to every engine of the set."""
+        number = signal_number(sig)
+        if self.state == "running" and self._daemon is not None:
+            self._daemon.signal(self.engine_set_id, number)
+
+    def _recall(self) -> None:
+        super()._recall()
+        assert self._daemon is not None
+        try:
+            engines = self._daemon.status()["engines"]
+        except errors.NotRunning:
+            if self._daemon.alive:
+                return  # it does not answer; that does not mean that the engines are gone
+            raise NotRunning(f"{self._what} has ended with its scheduler") from None
+        if self.engine_set_id not in engines:
+            raise NotRunning(f"{self._what} has ended")
+        self.n = engines[self.engine_set_id]["wanted"] or self.n
+
+    def _view(self, status: dict[str, Any]) -> View:
+        engines = status["engines"].get(self.engine_set_id)
+        if engines is None:
+            return View(there=False)
+        if engines["state"] == "stopping" or status["state"] == "stopping":
+            return View(there=True)
+        self.n = engines["wanted"]  # somebody may have scaled it
+        failed = engines["message"] if engines["state"] == "failed" else ""
+        return View(there=True, wanted=engines["wanted"], running=engines["running"], failed=failed)
+
+    def _give_up(self, reason: str) -> None:
+        assert self._daemon is not None
+        deadline = time.monotonic() + self.stop_timeout
+        try:
+            while not self._drop() and time.monotonic() < deadline:
+                time.sleep(0.1)
+        except errors.IPyMesosError as error:
+            self.log.error("%s can't be dropped: %s", self._what, error)
+
+    def _read_output(self) -> str:
+        """What the scheduler knows of engines that ended without being asked to."""
+        exits = self._watcher.status.get("exits", ()) if self._watcher is not None else ()
+        mine = [e for e in exits if e["group"] == self.engine_set_id and not e["asked"]]
+        return "".join(f"{e['task']} on {e['agent']}: {e['state']} {e['reason']} {e['message']}\n" for e in mine)

@@ -1,0 +1,156 @@
+"""The thread in which a launcher follows its controller, or its engine set.
+
+A thread, and no task of an event loop, because ipyparallel runs start() on a loop which it closes right afterwards
+(`Cluster.start_cluster_sync`), and a callback left there is never called.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from logging import Logger
+from typing import Any
+
+from ..client import Daemon
+from ..daemonfile import DaemonFile
+from ..errors import IPyMesosError, NotRunning
+from ..paths import Paths
+
+PATIENCE = 5.0  # seconds without progress before we say why, and between two different explanations
+REPEAT = 30.0  # seconds before the same explanation is given again
+POLL = 10.0  # seconds one request may wait for news
+
+
+@dataclass(frozen=True)
+class View:
+    """What a status says about the one thing that is watched."""
+
+    there: bool
+    wanted: int = 0
+    running: int = 0
+    failed: str = ""  # why another try can't help
+
+
+@dataclass(frozen=True)
+class End:
+    """Why there is nothing left to watch. exit_code 0 = it was wanted."""
+
+    exit_code: int
+    reason: str = ""
+
+
+class Watcher(threading.Thread):
+    """Follows the daemon's status until the thing is gone or has failed, and tells it once.
+
+    `view` picks the thing out of a status, `on_end` is called with the End (in this thread), `give_up` undoes a start
+    that came to nothing. `start_timeout` None: somebody else started it, so nothing is said or given up here.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        daemon: Daemon,
+        paths: Paths,
+        log: Logger,
+        *,
+        view: Callable[[dict[str, Any]], View],
+        on_end: Callable[[End], None],
+        give_up: Callable[[str], None],
+        start_timeout: float | None,
+    ) -> None:
+        super().__init__(name=f"ipymesos-watch-{what}", daemon=True)
+        self.what = what
+        self.target = daemon
+        self.paths = paths
+        self.log = log
+        self.view = view
+        self.on_end = on_end
+        self.give_up = give_up
+        self.start_timeout = start_timeout
+        self.status: dict[str, Any] = {}
+        self.seen = View(there=True)
+        self.closed = threading.Event()
+        self._started_at = time.monotonic()
+        self.ever = False
+        self._waiting_since = self._started_at
+        self._said = ("", False)
+        self._said_at = 0.0
+
+    @property
+    def why(self) -> str:
+        """The daemon's one line about what keeps us waiting, as far as we know."""
+        return str(self.status.get("explain") or "")
+
+    def run(self) -> None:
+        while not self.closed.is_set():
+            end = self._step()
+            if end is not None:
+                if not self.closed.is_set():
+                    self.on_end(end)
+                return
+
+    def _step(self) -> End | None:
+        try:
+            self.status = self.target.status(after=self.status.get("version"), timeout=self._pause())
+        except NotRunning:
+            if not self.target.alive:
+                return end_of(self.target, self.paths)
+            self.closed.wait(1.0)  # it is there and does not answer; whoever wants to stop it will say so
+            return None
+        except IPyMesosError as error:
+            return End(1, str(error))
+        self.seen = seen = self.view(self.status)
+        if self.closed.is_set():
+            return None
+        if not seen.there:
+            return End(0)
+        self.ever = self.ever or seen.running > 0
+        return self._verdict(seen)
+
+    def _pause(self) -> float:
+        """Seconds the next request may take: there are deadlines while we wait for something to run."""
+        if self.start_timeout is None or (self.ever and self.seen.running >= self.seen.wanted):
+            return POLL
+        return max(0.0, min(1.0, self._started_at + self.start_timeout - time.monotonic())) if not self.ever else 1.0
+
+    def _verdict(self, seen: View) -> End | None:
+        if seen.failed and not seen.running:
+            return self._abandon(f"{self.what} failed: {seen.failed}")
+        if self.start_timeout is None:
+            return None
+        now = time.monotonic()
+        if seen.running >= seen.wanted:
+            self._waiting_since = now
+            return None
+        late = now - self._started_at >= self.start_timeout
+        if late and not self.ever:
+            return self._abandon(f"{self.what} did not run within {self.start_timeout:g} s: {self._explanation()}")
+        said = (seen.failed or self.why, late)
+        quiet = REPEAT if said == self._said else PATIENCE
+        if said[0] and now - self._waiting_since >= PATIENCE and now - self._said_at >= quiet:
+            self._said, self._said_at = said, now
+            say = self.log.warning if late or seen.failed else self.log.info
+            say(f"{self.what}: {seen.running} of {seen.wanted} running; {said[0]}")
+        return None
+
+    def _abandon(self, reason: str) -> End:
+        if self.start_timeout is not None:
+            self.log.error(reason)
+            self.give_up(reason)
+        return End(1, reason)
+
+    def _explanation(self) -> str:
+        try:
+            return str(self.target.explain()["text"])
+        except (IPyMesosError, KeyError):
+            return self.why or "the scheduler gives no reason"
+
+
+def end_of(daemon: Daemon, paths: Paths) -> End:
+    """How a daemon that is gone has ended: after a clean stop there is no daemon file, else it says why."""
+    file = DaemonFile.read(paths.daemon_file)
+    if file is None or file.pid != daemon.pid:
+        return End(0)
+    return End(file.exit_code or 1, file.error or f"the scheduler (pid {daemon.pid}) ended without a word")
