@@ -1,0 +1,9 @@
+"""A real Mesos for everybody: the official library of Mesos, run on this machine without installing anything.
+
+For people `python -m ipymesos local`, for tests and for the scheduler `LocalMesos`. This package stands alone.
+"""
+
+from .cluster import LocalMesos
+from .errors import FlagError, LocalMesosError
+
+__all__ = ["FlagError", "LocalMesos", "LocalMesosError"]
