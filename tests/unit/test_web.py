@@ -1,0 +1,298 @@
+"""The REST API over real HTTP on loopback: who gets in, what is refused and with which sentence, the long poll."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import logging
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from ipymesos.app import App, Start
+from ipymesos.client import Daemon
+from ipymesos.config import MesosOptions
+from ipymesos.core.messages import Action, EnginesWanted, Subscribed, Ticked
+from ipymesos.core.model import Cluster, Everything
+from ipymesos.daemonfile import DaemonFile
+from ipymesos.errors import ConfigError, IPyMesosError, NotRunning
+from ipymesos.owner import Owner
+from ipymesos.service import ClusterService
+from ipymesos.web import LARGEST_BODY, WebServer
+from tests.helpers import eventually
+
+TOKEN = "the-token-of-this-test"
+
+
+class Live:
+    """A daemon's REST API on a loop of its own thread; there is no Mesos behind it, so nothing comes of wishes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.app = App(Start(directory, "c", MesosOptions.from_options({"container": "process"})))
+        self.saved: list[Cluster] = []
+        self.sent: list[Action] = []
+        self.broken: list[Exception] = []
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread.start()
+        self.run(self._begin)
+
+    def _begin(self) -> None:
+        state = Everything(Cluster("test", self.app.start.spec))
+        self.app.owner = Owner(
+            state, self.saved.append, lambda actions, _: self.sent.extend(actions), self.broken.append
+        )
+        self.web = WebServer(ClusterService(self.app), TOKEN, "127.0.0.1", 0, names=("cluster.example",))
+        self.url = self.web.url
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        async def call() -> Any:
+            return function(*args)
+
+        return asyncio.run_coroutine_threadsafe(call(), self.loop).result(10)
+
+    def end(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.web.stop(), self.loop).result(10)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+        assert not self.broken
+
+    def daemon(self, token: str = TOKEN) -> Daemon:
+        return Daemon(DaemonFile(os.getpid(), psutil.Process().create_time(), self.url, token, True))
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, Any], http.client.HTTPMessage]:
+        where = urlsplit(self.url)
+        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=10)
+        try:
+            connection.request(method, path, body, {"Authorization": f"Bearer {TOKEN}"} if headers is None else headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read()), response.headers
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    running = Live(tmp_path)
+    yield running
+    running.end()
+
+
+EVERYWHERE = [
+    ("GET", "/api/v1/cluster"),
+    ("PUT", "/api/v1/engines/a"),
+    ("DELETE", "/api/v1/engines/a"),
+    ("POST", "/api/v1/engines/a/signal"),
+    ("GET", "/api/v1/explain"),
+    ("POST", "/api/v1/stop"),
+    ("GET", "/"),
+    ("GET", "/nothing/here"),
+]
+
+
+@pytest.mark.parametrize("method, path", EVERYWHERE)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": f"Bearer {TOKEN[:-1]}"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": TOKEN},
+        {"Cookie": f"token={TOKEN}"},
+    ],
+)
+def test_nobody_gets_in_without_the_token(live: Live, method: str, path: str, headers: dict[str, str]) -> None:
+    status, answer, sent = live.ask(method, path, b"{}" if method in ("PUT", "POST") else None, headers)
+    assert status == 401 and "token" in answer["error"] and list(answer) == ["error"]
+    assert sent["WWW-Authenticate"] == "Bearer" and "Server" not in sent
+    assert not live.saved and not live.sent
+
+
+def test_the_token_in_the_url_does_not_count(live: Live) -> None:
+    assert live.ask("GET", f"/api/v1/cluster?token={TOKEN}", headers={})[0] == 401
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::1", "evil.example:80"])
+def test_another_host_name_is_refused(live: Live, host: str) -> None:
+    status, answer, _ = live.ask("GET", "/api/v1/cluster", headers={"Authorization": f"Bearer {TOKEN}", "Host": host})
+    assert status == 403 and "Host" in answer["error"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1", "[::1]:80", "cluster.example:1"])
+def test_own_host_names_are_taken(live: Live, host: str) -> None:
+    assert live.ask("GET", "/api/v1/cluster", headers={"Authorization": f"Bearer {TOKEN}", "Host": host})[0] == 200
+
+
+def test_status_of_a_cluster_that_has_nothing_yet(live: Live) -> None:
+    status = live.daemon().status()
+    assert status["state"] == "starting" and status["connected"] is False and status["cluster_id"] == "c"
+    assert status["controller"]["state"] == "waiting" and status["engines"] == {} and status["exits"] == []
+    assert "waiting for the Mesos master" in status["explain"]
+    assert TOKEN not in json.dumps(status)
+
+
+def test_engines_are_wanted_and_dropped(live: Live) -> None:
+    daemon = live.daemon()
+    answer = daemon.want_engines("a", 3, {"cpus": 2, "memory": "512 MB"}, ["--log-level=20"])
+    assert (answer["wanted"], answer["running"], answer["state"]) == (3, 0, "waiting")
+    spec = live.saved[-1].spec.engines["a"].spec
+    assert spec.resources.cpus == 2000 and spec.resources.mem == 512 and spec.args == ("--log-level=20",)
+    daemon.want_engines("a", 5)  # without options the set keeps its own
+    assert live.saved[-1].spec.engines["a"].n == 5 and live.saved[-1].spec.engines["a"].spec == spec
+    daemon.want_engines("b", 1)  # a new one gets the daemon's
+    assert live.saved[-1].spec.engines["b"].spec.resources.mem == 1024
+    assert list(daemon.status()["engines"]) == ["a", "b"]
+    assert daemon.signal("a", 2) == {"signal": 2, "engines": 0}
+    daemon.drop_engines("a")
+    assert list(daemon.status()["engines"]) == ["b"]
+
+
+@pytest.mark.parametrize("n", [-1, 10_001, 1.5, "3", None, True, [], 10**30])
+def test_a_number_of_engines_that_makes_no_sense(live: Live, n: Any) -> None:
+    with pytest.raises(ConfigError, match="^n: .*a whole number from 0 to 10000"):
+        live.daemon().want_engines("a", n)
+    assert not live.saved
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"memory": "2"}, "memory: '2' has no unit"),
+        ({"memory": 2}, "memory: 2 has no unit"),
+        ({"cpus": 0}, "cpus: 0 is too little"),
+        ({"gpus": -1}, "gpus: -1 is out of range"),
+        ({"gpus": 1}, "gpus: 1; this cluster was started with gpus 0"),
+        ({"colour": "red"}, "colour: there is no such option"),
+        ({"container": "docker"}, "image"),
+        ([], "options: \\[\\]"),
+    ],
+)
+def test_options_that_make_no_sense(live: Live, options: Any, said: str) -> None:
+    status, answer, _ = live.ask("PUT", "/api/v1/engines/a", json.dumps({"n": 1, "options": options}).encode())
+    assert status == 400
+    assert re.search(said, answer["error"]), answer
+    assert not live.saved
+
+
+@pytest.mark.parametrize(
+    "method, path, body, said",
+    [
+        ("PUT", "/api/v1/engines/controller", b'{"n": 1}', "not 'controller'"),
+        ("PUT", "/api/v1/engines/a%2Fb", b'{"n": 1}', "engine set 'a/b'"),
+        ("PUT", "/api/v1/engines/a%20b", b'{"n": 1}', "engine set 'a b'"),
+        ("PUT", "/api/v1/engines/a", b"{", "isn't JSON"),
+        ("PUT", "/api/v1/engines/a", b"\xff\xfe", "isn't JSON"),
+        ("PUT", "/api/v1/engines/a", b"[1]", "must be a JSON object"),
+        ("PUT", "/api/v1/engines/a", b'{"n": 1, "m": 2}', "m: there is no such field"),
+        ("PUT", "/api/v1/engines/a", b'{"n": 1, "engine_args": [1]}', "engine_args: [1]"),
+        ("DELETE", "/api/v1/engines/a", None, "engine set 'a': there is none"),
+        ("POST", "/api/v1/engines/a/signal", b'{"signal": 2}', "engine set 'a': there is none"),
+        ("POST", "/api/v1/engines/a/signal", b'{"signal": 65}', "signal: 65; a number from 0 to 64"),
+        ("POST", "/api/v1/engines/a/signal", b'{"signal": "KILL"}', "signal: 'KILL'"),
+        ("POST", "/api/v1/stop", b'{"reason": 5}', "reason: a text"),
+        ("GET", "/api/v1/cluster?after=x", None, "after: 'x'"),
+        ("GET", "/api/v1/cluster?after=1&timeout=-1", None, "timeout: '-1'"),
+        ("GET", "/api/v1/cluster?after=1&timeout=nan", None, "timeout: 'nan'"),
+    ],
+)
+def test_what_makes_no_sense_gets_a_sentence(live: Live, method: str, path: str, body: bytes | None, said: str) -> None:
+    status, answer, _ = live.ask(method, path, body)
+    assert status == 400 and said in answer["error"], answer
+    assert not live.saved
+
+
+def test_what_is_not_there(live: Live) -> None:
+    assert live.ask("GET", "/")[:2] == (404, {"error": "there is nothing here; see /api/v1/cluster"})
+    assert live.ask("DELETE", "/api/v1/cluster")[0] == 405
+
+
+def test_a_body_that_is_too_large_is_not_read(live: Live) -> None:
+    where = urlsplit(live.url)
+    with socket.create_connection((where.hostname, where.port), timeout=10) as raw:
+        head = f"POST /api/v1/stop HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+        raw.sendall(f"{head}Content-Length: {LARGEST_BODY + 1}\r\n\r\n".encode())
+        answer = raw.recv(1000)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert live.daemon().status()["state"] == "starting"
+
+
+def test_the_long_poll_waits_for_another_version(live: Live) -> None:
+    daemon = live.daemon()
+    version = daemon.status()["version"]
+    answers: list[dict[str, Any]] = []
+    waiter = threading.Thread(target=lambda: answers.append(live.daemon().status(after=version, timeout=20)))
+    waiter.start()
+    # It hangs on the event: a wish that is no change of it answers nobody.
+    assert daemon.status()["version"] == version and not answers
+    daemon.want_engines("a", 2)
+    eventually(lambda: answers, 10)
+    waiter.join()
+    assert answers[0]["version"] > version and answers[0]["engines"]["a"]["wanted"] == 2
+
+
+def test_the_long_poll_ends_in_time_and_at_once_when_it_is_behind(live: Live) -> None:
+    daemon = live.daemon()
+    version = daemon.status()["version"]
+    assert daemon.status(after=version, timeout=0.05)["version"] == version
+    assert daemon.status(after=version - 1, timeout=100)["version"] == version
+
+
+def test_time_that_passes_makes_no_new_version(live: Live) -> None:
+    live.run(live.app.owner.take, EnginesWanted("a", 1, live.app.options.engine_spec()))
+    version = live.app.owner.version
+    for _ in range(3):
+        live.run(live.app.owner.take, Ticked())
+    assert live.app.owner.version == version
+    live.run(live.app.owner.take, Subscribed("framework", "master:5050"))
+    assert live.app.owner.version == version + 1 and live.daemon().status()["connected"]
+
+
+def test_stopping(live: Live) -> None:
+    daemon = live.daemon()
+    daemon.want_engines("a", 2)
+    assert daemon.stop("the test is over")["reason"] == "the test is over"
+    assert daemon.stop("again")["reason"] == "the test is over"
+    status = daemon.status()
+    assert status["state"] == "stopping" and status["engines"]["a"]["state"] == "stopping"
+    with pytest.raises(ConfigError, match="the cluster is stopping"):
+        daemon.want_engines("a", 3)
+
+
+def test_explain(live: Live) -> None:
+    live.daemon().want_engines("a", 2)
+    explanation = live.daemon().explain()
+    assert [group["group"] for group in explanation["groups"]] == ["controller", "a"]
+    assert "not connected to a Mesos master" in explanation["text"]
+
+
+def test_the_client_says_what_is_wrong(live: Live) -> None:
+    with pytest.raises(IPyMesosError, match="token"):
+        live.daemon(token="wrong").status()
+    gone = Daemon(DaemonFile(2**22 + 1, 0.0, live.url.replace(live.url.rpartition(":")[2], "1"), TOKEN, True))
+    with pytest.raises(NotRunning, match="has ended"):
+        gone.status()
+
+
+def test_nothing_of_the_token_is_logged(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        live.ask("GET", f"/api/v1/cluster?token={TOKEN}")
+        live.ask("POST", "/api/v1/stop", b'{"reason": 1}')
+        live.ask("GET", f"/x?{TOKEN}", headers={"Authorization": f"Bearer {TOKEN}x"})
+        eventually(lambda: "/api/v1/stop 400" in caplog.text and "/x 401" in caplog.text, 10)
+    assert TOKEN not in caplog.text
