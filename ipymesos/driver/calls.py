@@ -38,7 +38,8 @@ class Session:
 @dataclass(frozen=True)
 class _Call:
     session: Session
-    body: dict[str, Any]
+    kind: str
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,17 @@ class Caller:
         self._thread.start()
 
     def call(self, body: dict[str, Any]) -> None:
-        if self.session is None:
-            log.warning("Not connected to the master: %s is forgotten", body.get("type"))
+        session = self.session
+        if session is None:
+            log.warning("Not connected to the master: %s is forgotten", body["type"])
         else:
-            self._queue.put(_Call(self.session, body))
+            self._queue.put(_Call(session, body["type"], json.dumps(body).encode()))
 
     def get(self, path: str, answered: Callable[[Any], None]) -> None:
         """GET a JSON document; what goes wrong is logged for the curious only."""
-        if self.session is not None:
-            self._queue.put(_Get(self.session, path, answered))
+        session = self.session
+        if session is not None:
+            self._queue.put(_Get(session, path, answered))
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was asked for so far has been sent or given up; whether that was so in time (s)."""
@@ -103,14 +106,17 @@ class Caller:
                 item.set()
             elif item.session is not self.session:
                 log.warning("The subscription ended: %s is forgotten", _name(item))
-            elif isinstance(item, _Call):
-                self._make(item)
             else:
-                self._fetch(item)
+                try:
+                    self._make(item) if isinstance(item, _Call) else self._fetch(item)
+                except Exception as error:
+                    log.exception("%s failed by a fault of ours", _name(item))
+                    self._disconnect()
+                    self._lost(item.session, f"{_name(item)} failed ({error!r})")
         self._disconnect()
 
     def _make(self, call: _Call) -> None:
-        teardown = call.body.get("type") == "TEARDOWN"
+        teardown = call.kind == "TEARDOWN"
         if teardown:
             self._tearing_down(True)
         taken, started = False, time.monotonic()
@@ -135,7 +141,7 @@ class Caller:
             self._connection = _connection(call.session)
             self._connected_for = call.session
         headers = {"Content-Type": "application/json", "Mesos-Stream-Id": call.session.stream_id, **self._headers}
-        self._connection.request("POST", PATH, body=json.dumps(call.body).encode(), headers=headers)
+        self._connection.request("POST", PATH, body=call.body, headers=headers)
         response = self._connection.getresponse()
         return response.status, response.read().decode("utf-8", "replace").strip()
 
@@ -174,4 +180,4 @@ def _connection(session: Session) -> http.client.HTTPConnection:
 
 
 def _name(item: _Call | _Get) -> str:
-    return str(item.body.get("type")) if isinstance(item, _Call) else item.path
+    return item.kind if isinstance(item, _Call) else item.path

@@ -69,7 +69,7 @@ class Driver(MesosSchedulerDriver):
         self._redirects = 0  # in a row
         self._interval = HEARTBEAT
         self._lost = ""  # why the calls' thread wants another subscription
-        self._tearing_down = False
+        self._teardown_asked = self._tearing_down = False
 
     # --- what the application calls ---------------------------------------------------------------------------
 
@@ -87,6 +87,7 @@ class Driver(MesosSchedulerDriver):
     def send(self, calls: Iterable[dict[str, Any]]) -> None:
         """Queue calls; they are made in order. Those that can't be made are logged and forgotten."""
         for call in calls:
+            self._teardown_asked |= call["type"] == "TEARDOWN"
             self._caller.call(call)
 
     def list_agents(self) -> None:
@@ -94,8 +95,11 @@ class Driver(MesosSchedulerDriver):
         self._caller.get("/master/slaves", self._on_agents)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all that was given to send() has been sent, or given up; False when not within `timeout` s."""
-        return self._caller.flush(timeout)
+        """Wait until all that was given to send() has been sent, or given up.
+
+        False when not within `timeout` seconds, or when a TEARDOWN was among it and the master has not taken it.
+        """
+        return self._caller.flush(timeout) and (self._tearing_down or not self._teardown_asked)
 
     def stop(self, failover: bool = True) -> None:
         """End the connection and the threads, within two seconds. The framework and its tasks live on."""
@@ -145,6 +149,8 @@ class Driver(MesosSchedulerDriver):
                     self._redirects += 1
                     self._failed(redirected, wait=self._redirects > REDIRECTS)
                 except StreamError as error:
+                    if self._tearing_down:
+                        continue
                     self._targets = self._targets[1:] + self._targets[:1]
                     self._failed(error)
         except IPyMesosError as error:
