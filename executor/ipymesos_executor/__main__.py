@@ -1,0 +1,33 @@
+"""python -m ipymesos_executor controller|engines [--preload a,b]: started by a Mesos agent, never by hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m ipymesos_executor", description=__doc__, allow_abbrev=False)
+    parser.add_argument("kind", choices=("controller", "engines"))
+    parser.add_argument("--preload", default="", help="modules to import once, before engines are forked: a,b")
+    options = parser.parse_args()
+    if "MESOS_SLAVE_PID" not in os.environ:
+        parser.error("this program is started by a Mesos agent (MESOS_SLAVE_PID is not set)")
+    ours, zygotes = socket.socketpair()
+    # First of all, while there is one thread and nothing but the standard library: everything is forked from there.
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        from . import zygote
+
+        zygote.main(zygotes, options.kind, [name for name in options.preload.split(",") if name])
+    zygotes.close()
+    from .program import run
+
+    return run(ours, pid)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""ipyparallel's controller in a forked process: connection and keys in memory, given ports only."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+from functools import partial
+from math import ceil, log2
+from multiprocessing import Process
+from typing import Any, Callable
+
+from ipyparallel.controller.app import IPController
+from traitlets.config import Config
+
+from . import processes
+from .redact import hide_in_logs
+
+Report = Callable[[dict[str, Any]], None]
+
+PING = 200  # ms between heartbeats: an engine's registration is whole only at its second one
+PATIENCE = 30_000  # ms without heartbeat until an engine counts as gone, as with ipyparallel's own defaults
+LOOPBACK = "127.0.0.1"
+
+DEFAULTS = {"IPController": {"db_class": "nodb"}, "HeartMonitor": {"period": PING}}
+
+
+class Controller(IPController):
+    """IPController that is told its connection instead of reading or writing the two connection files."""
+
+    name = "ipcontroller"
+
+    def __init__(self, payload: dict[str, Any], report: Report, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._payload = payload
+        self._report = report
+
+    def load_secondary_config(self) -> None:
+        """Instead of the files that --reuse reads: the same facts, from memory, above every argument."""
+        payload, ip = self._payload, self._payload["ip"]
+        interface = f"tcp://{ip}"
+        self.engine_info = {**payload["engine_info"], "interface": interface}
+        self.client_info = {**payload["client_info"], "interface": interface}
+        self.location = self.engine_info["location"]
+        self.engine_ip = self.client_ip = ip
+        self.monitor_ip = LOOPBACK  # only our own processes talk there
+        self.ports = list(payload["internal_ports"])
+        self.engine_ports = self.client_ports = []
+        self.broadcast_scheduler_depth = int(log2(len(self.engine_info["broadcast"])))
+        self.config.Session.key = self.engine_info["key"].encode()
+        self.config.Session.signature_scheme = self.engine_info["signature_scheme"]
+        self.config.Session.packer = self.engine_info["pack"]
+        self.config.Session.unpacker = self.engine_info["unpack"]
+        if payload.get("curve_secretkey"):
+            self.curve_publickey = payload["curve_publickey"].encode()
+            self.curve_secretkey = payload["curve_secretkey"].encode()
+            self.enable_curve = True
+        else:
+            self.enable_curve = False
+        self.reuse_files = True  # nothing to clean up at the end,
+        self.write_connection_files = False  # since nothing is written
+        beats = self.config.HeartMonitor
+        beats.setdefault("max_heartmonitor_misses", ceil(PATIENCE / beats.period))
+
+    def start(self) -> None:
+        self.loop.add_callback(self._watch_children)
+        super().start()
+
+    def _watch_children(self) -> None:
+        """A controller that has lost one of its processes half works, which is worse than not at all."""
+        for child in [*self.children, self.heartmonitor_process]:
+            process = getattr(child, "launcher", child)
+            if isinstance(process, Process):
+                name = getattr(child, "name", process.name)
+                self.loop.add_handler(process.sentinel, partial(self._child_ended, name, process), self.loop.READ)
+
+    def _child_ended(self, name: str, process: Process, fd: int, events: int) -> None:
+        self.loop.remove_handler(fd)
+        process.join()
+        self._report({"event": "broken", "message": f"{name} of ipcontroller ended with exit status {process.exitcode}"})
+        self.terminate_children()
+        self.loop.add_callback(sys.exit, 1)
+
+    def handle_signal(self, sig: int, frame: Any) -> None:
+        self._child_ended = lambda *_: None  # type: ignore[method-assign]  # from here on they are meant to end
+        super().handle_signal(sig, frame)
+
+
+def run(payload: dict[str, Any], report: Report) -> None:
+    """Be the controller until its end."""
+    hide_in_logs(secrets(payload))
+    os.register_at_fork(after_in_child=processes.die_with_parent)  # its processes hold its ports open otherwise
+    app = Controller.instance(copy.deepcopy(payload), report, config=Config(DEFAULTS))
+    app.initialize([f"--cluster-id={payload.get('cluster_id', '')}", *payload.get("args", ())])
+    app.start()
+
+
+def secrets(payload: dict[str, Any]) -> list[str]:
+    info = payload["engine_info"]
+    return [info.get("key") or "", info.get("curve_serverkey") or "", payload.get("curve_secretkey") or ""]

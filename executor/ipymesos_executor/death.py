@@ -1,0 +1,80 @@
+"""Why a process ended, in words: its exit status, its signal, or the kernel's lack of memory."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+UNLIMITED = 1 << 60  # cgroup v1 says "no limit" with a number near 2**63
+
+
+def words(status: int) -> str:
+    """Of an exit code as os.waitstatus_to_exitcode gives it: negative = minus the signal's number."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    return f"killed by {name}"
+
+
+class MemoryWatch:
+    """The kernel's counter of out-of-memory kills in our own container; cgroup v1 and v2.
+
+    `memory.oom_control` (v1) and `memory.events` (v2) count the processes killed in this group; see the
+    kernel's admin-guide/cgroup-v1/memory.rst and admin-guide/cgroup-v2.rst.
+    """
+
+    def __init__(self, root: Path = CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> None:
+        self._events, self._limit = _files(root, membership)
+        self._seen = self._count()
+
+    def killed(self) -> bool:
+        """Has the kernel killed anything of this container for memory since the last time we asked?"""
+        before, self._seen = self._seen, self._count()
+        return self._seen > before
+
+    def message(self) -> str:
+        limit = self.limit()
+        if limit is None:
+            return "OOM: the machine had no memory left"
+        return f"OOM: the container's memory limit of {limit} MB was reached"
+
+    def limit(self) -> int | None:
+        """MB; None if this container has no limit of its own."""
+        try:
+            text = self._limit.read_text().strip() if self._limit else "max"
+        except OSError:
+            return None
+        return None if text == "max" or int(text) >= UNLIMITED else int(text) >> 20
+
+    def _count(self) -> int:
+        try:
+            text = self._events.read_text() if self._events else ""
+        except OSError:
+            return 0
+        fields = dict(line.split(None, 1) for line in text.splitlines() if " " in line)
+        return int(fields.get("oom_kill", 0))
+
+
+def _files(root: Path, membership: Path) -> tuple[Path | None, Path | None]:
+    """The files with the counter and with the limit. In a container the group's own folder is often the root."""
+    v1 = v2 = None
+    for line in membership.read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            v1 = path.lstrip("/")
+        elif not controllers:
+            v2 = path.lstrip("/")
+    for base, path, events, limit in (
+        (root / "memory", v1, "memory.oom_control", "memory.limit_in_bytes"),
+        (root, v2, "memory.events", "memory.max"),
+    ):
+        if path is None:
+            continue
+        for folder in (base / path, base):
+            if (folder / events).exists():
+                return folder / events, folder / limit
+    return None, None

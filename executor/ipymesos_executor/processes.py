@@ -1,0 +1,68 @@
+"""What Linux tells about processes (proc(5)) and does for them (prctl(2)). Nothing here knows of Mesos or engines."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from typing import Iterator
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)  # loaded once, before any fork
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however that comes about."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent has ended, as pid 1 of a container is anyway."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _table() -> Iterator[tuple[int, int, int]]:
+    """(pid, parent's pid, session) of every process that can be seen."""
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()  # the name before may hold blanks and brackets
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        yield int(name), int(fields[1]), int(fields[3])
+
+
+def session_members(session: int) -> list[int]:
+    return [pid for pid, _, of in _table() if of == session]
+
+
+def descendants(root: int) -> list[int]:
+    """Every process below `root`, without `root` itself."""
+    children: dict[int, list[int]] = {}
+    for pid, parent, _ in _table():
+        children.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    todo = [root]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def send(pids: list[int], signum: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signum)
+        except ProcessLookupError:
+            continue  # it was faster

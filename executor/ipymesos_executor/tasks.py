@@ -1,0 +1,111 @@
+"""One Mesos task of this executor: what it was given, how far it is, and what its end will be called."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import death
+
+PROTOCOL = 1  # of TaskInfo.data
+GRACE = 3.0  # seconds from SIGTERM to SIGKILL if nobody says otherwise
+OUT_OF_MEMORY = "REASON_CONTAINER_LIMITATION_MEMORY"
+
+
+class BadTask(Exception):
+    """This task can't run here, and it can't anywhere that is like here."""
+
+
+@dataclass
+class Verdict:
+    """A terminal status: what Mesos and the scheduler are told."""
+
+    state: str
+    message: str = ""
+    reason: str = ""
+    data: dict[str, Any] | None = None
+
+
+@dataclass
+class Task:
+    id: str
+    kind: str  # controller | engine
+    payload: dict[str, Any] = field(repr=False)  # contains keys
+    grace: float = GRACE
+    log: str = ""
+    pid: int | None = None
+    engine_id: int | None = None
+    running: bool = False
+    asked: bool = False  # a KILL has come
+    leaving: bool = False  # the hub has asked it to end
+    verdict: Verdict | None = None  # fixed before its process has ended
+
+    def ended(self, code: int, out_of_memory: str) -> Verdict:
+        """What an end with this exit status (negative: a signal) means. `out_of_memory`: the kernel's reason, if it was."""
+        if self.verdict is not None:
+            return self.verdict
+        if self.asked:
+            return Verdict("TASK_KILLED")
+        if self.leaving:
+            return Verdict("TASK_FINISHED", "shut down through the hub")
+        if code == 0:
+            return Verdict("TASK_FINISHED")
+        if out_of_memory:
+            return Verdict("TASK_FAILED", out_of_memory, OUT_OF_MEMORY)
+        message = death.words(code)
+        if not self.running and (last := last_line(self.log)):
+            message += f": {last}"
+        return Verdict("TASK_FAILED", message)
+
+
+def read(info: dict[str, Any]) -> Task:
+    """A Task from Mesos' TaskInfo; BadTask says what is wrong with it."""
+    name = info["task_id"]["value"]
+    try:
+        payload = json.loads(base64.b64decode(info.get("data", ""), validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise BadTask("the task's data can't be read; scheduler and executor may be of different versions") from error
+    if not isinstance(payload, dict) or payload.get("protocol") != PROTOCOL:
+        theirs = payload.get("protocol") if isinstance(payload, dict) else None
+        raise BadTask(
+            f"the scheduler speaks protocol {theirs}, the executor here {PROTOCOL}: "
+            "install the same version of ipymesos-executor in the image"
+        )
+    check_python(payload.get("python"))
+    grace = grace_period(info.get("kill_policy"), GRACE)
+    return Task(name, payload["kind"], payload, grace)
+
+
+def check_python(theirs: list[int] | None, ours: tuple[int, ...] = sys.version_info[:3]) -> None:
+    """Functions travel as byte code, which only the same minor version of Python understands."""
+    if theirs is None or list(theirs[:2]) == list(ours[:2]):
+        return
+    client = ".".join(map(str, theirs))
+    here = ".".join(map(str, ours))
+    wanted = ".".join(map(str, theirs[:2]))
+    raise BadTask(
+        f"the image runs Python {here}, the client {client}: functions can't be shipped between them; "
+        f"use an image with Python {wanted} or set check_python = False"
+    )
+
+
+def grace_period(policy: dict[str, Any] | None, default: float) -> float:
+    """Seconds, from a Mesos KillPolicy."""
+    nanoseconds = (policy or {}).get("grace_period", {}).get("nanoseconds")
+    return default if nanoseconds is None else int(nanoseconds) / 1e9
+
+
+def last_line(path: str, most: int = 300) -> str:
+    """The last words of a log file, at most `most` characters."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 4096))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip()[:most] for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,264 @@
+"""The single-threaded process that has imported everything and forks one child per Mesos task.
+
+It obeys the executor over a socket, one JSON object per line:
+
+    {"do": "start", "task": id, "payload": {...}, "log": path}
+    {"do": "signal", "task": id, "signal": 15}        SIGKILL goes to the whole session of the child
+
+and says {"event": ...} back: ready, failed (nothing can be forked, with message), started (pid), registered
+(engine_id), leaving, broken (message), exited (status as of os.waitstatus_to_exitcode). When the executor's end of
+the socket closes, whatever the reason, the children are ended, and then the zygote ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterable, NoReturn
+
+from . import child, preload, processes
+from .lines import Lines, encode
+
+FAREWELL = 1.0  # seconds from SIGTERM to SIGKILL when the executor is gone
+FORGET = (  # these would override what the task's payload says
+    "IPP_CONNECTION_INFO",
+    "IPP_SESSION_KEY",
+    "IPP_CLUSTER_ID",
+    "IPP_PROFILE_DIR",
+    "IPP_ENABLE_CURVE",
+    "IPP_CURVE_SERVERKEY",
+    "IPP_CURVE_PUBLICKEY",
+    "IPP_CURVE_SECRETKEY",
+)
+
+Body = Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], None]
+
+
+@dataclass
+class Child:
+    task: str
+    pid: int
+    payload: dict[str, Any] = field(repr=False)
+    engine_id: int | None = None
+
+
+def main(channel: socket.socket, kind: str, names: Iterable[str]) -> NoReturn:
+    """Be the zygote until the other end of `channel` closes; `kind` is "engines" or "controller"."""
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)  # meant for the executor, whose end is ours
+    code = 1
+    home = tempfile.mkdtemp(prefix="ipymesos-")
+    try:
+        _settle(home)
+        try:
+            warnings = preload.load(kind, names)
+        except preload.CannotPreload as error:
+            channel.sendall(encode({"event": "failed", "message": str(error)}))
+        else:
+            for warning in warnings:
+                print(warning, file=sys.stderr, flush=True)
+            Zygote(channel, _body(kind)).run()
+            code = 0
+    except (BrokenPipeError, ConnectionResetError):
+        code = 0  # the executor has gone while we spoke
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+        os._exit(code)
+
+
+def _settle(home: str) -> None:
+    """A private IPython directory outside the sandbox, so that no user's profile is needed or touched."""
+    for name in FORGET:
+        os.environ.pop(name, None)
+    os.environ["IPYTHONDIR"] = home
+
+
+def _body(kind: str) -> Body:
+    from IPython.core.profiledir import ProfileDir
+
+    ProfileDir.create_profile_dir_by_name(os.environ["IPYTHONDIR"], "default")
+    if kind == "engines":
+        from .engine import run
+    else:
+        from .controller import run
+    return run
+
+
+class Zygote:
+    def __init__(self, channel: socket.socket, body: Body) -> None:
+        self.channel = channel
+        self.body = body
+        self.children: dict[int, Child] = {}
+        self.helpers: set[int] = set()  # forked to tell the hub of engines' deaths
+        self.reports, self.report_to = os.pipe()
+        self.wake, self.wake_to = os.pipe()
+        for fd in (self.reports, self.wake, self.wake_to):
+            os.set_blocking(fd, False)
+        self.commands, self.said = Lines(), Lines()
+        self.selector = selectors.DefaultSelector()
+        for source in (channel, self.reports, self.wake):
+            self.selector.register(source, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that the wake-up pipe is written to
+        signal.set_wakeup_fd(self.wake_to, warn_on_full_buffer=False)
+        self.tell({"event": "ready", "modules": len(sys.modules), "threads": len(os.listdir("/proc/self/task"))})
+        try:
+            while self.obey():
+                self.reap()
+        finally:
+            self.end()
+
+    def obey(self) -> bool:
+        """Wait for anything to happen and do what was asked; False when the executor has gone."""
+        ready = {key.fileobj for key, _ in self.selector.select()}
+        if self.wake in ready:
+            os.read(self.wake, 4096)
+        self.relay()
+        if self.channel in ready:
+            try:
+                data = self.channel.recv(1 << 16)
+            except ConnectionResetError:
+                return False
+            if not data:
+                return False
+            for command in self.commands.feed(data):
+                if command["do"] == "start":
+                    self.start(command["task"], command["payload"], command["log"])
+                else:
+                    self.signal(command["task"], command["signal"])
+        return True
+
+    def tell(self, message: dict[str, Any]) -> None:
+        try:
+            self.channel.sendall(encode(message))
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the executor has gone: obey() is about to see that too
+
+    def start(self, task: str, payload: dict[str, Any], log: str) -> None:
+        parent = os.getpid()
+        blocked = {signal.SIGTERM, signal.SIGCHLD, signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+        try:
+            pid = os.fork()
+        except OSError as error:  # no memory, or too many processes
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+            self.tell({"event": "exited", "task": task, "error": f"fork: {error.strerror}"})
+            return
+        if pid == 0:
+            self.forget()
+            child.run(lambda: self.body(payload, self.reporter(task)), log, parent)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+        self.children[pid] = Child(task, pid, payload)
+        self.tell({"event": "started", "task": task, "pid": pid})
+
+    def forget(self) -> None:
+        """In a forked process: what belongs to the zygote alone. The pipe to report with stays."""
+        self.selector.close()
+        self.channel.close()
+        for fd in (self.reports, self.wake, self.wake_to):
+            os.close(fd)
+        self.children.clear()  # with their payloads
+
+    def reporter(self, task: str) -> Callable[[dict[str, Any]], None]:
+        def report(message: dict[str, Any]) -> None:
+            os.write(self.report_to, encode({**message, "task": task}))  # shorter than PIPE_BUF: in one piece
+
+        return report
+
+    def relay(self) -> None:
+        """Pass on what the children have said."""
+        try:
+            data = os.read(self.reports, 1 << 16)
+        except BlockingIOError:
+            return
+        for message in self.said.feed(data):
+            for known in self.children.values():
+                if known.task == message["task"]:
+                    known.engine_id = message.get("engine_id", known.engine_id)
+            self.tell(message)
+
+    def signal(self, task: str, signum: int) -> None:
+        for known in self.children.values():
+            if known.task == task:
+                pids = processes.session_members(known.pid) if signum == signal.SIGKILL else [known.pid]
+                processes.send(pids, signum)
+
+    def reap(self) -> None:
+        """Report children that have ended, and tell the hub about the engines among them."""
+        gone: list[Child] = []
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                break
+            if ended is None:
+                break
+            pid = ended.si_pid
+            if pid in self.children:  # not reaped yet, so its number is still its own: end what it has started
+                processes.send([p for p in processes.session_members(pid) if p != pid], signal.SIGKILL)
+            self.relay()
+            _, status = os.waitpid(pid, 0)
+            self.helpers.discard(pid)
+            known = self.children.pop(pid, None)
+            if known is not None:
+                gone.append(known)
+                code = os.waitstatus_to_exitcode(status)
+                self.tell({"event": "exited", "task": known.task, "status": code})
+        self.tell_hub(gone)
+
+    def tell_hub(self, gone: list[Child]) -> None:
+        """Each controller that has lost engines is told by a helper process: no socket may exist in the zygote."""
+        lost: dict[str, list[int]] = {}
+        for known in gone:
+            if known.engine_id is not None:
+                lost.setdefault(json.dumps(known.payload["engine_info"]), []).append(known.engine_id)
+        for info, engine_ids in lost.items():
+            try:
+                pid = os.fork()
+            except OSError as error:
+                print(f"the hub was not told of dead engines {engine_ids}: {error}", file=sys.stderr, flush=True)
+                continue
+            if pid:
+                self.helpers.add(pid)
+                continue
+            code = 1
+            try:
+                self.forget()
+                signal.set_wakeup_fd(-1)
+                processes.die_with_parent()
+                from .unregister import unregister  # ZeroMQ is loaded by now, but not before preload
+
+                unregister(json.loads(info), engine_ids)
+                code = 0
+            finally:
+                os._exit(code)
+
+    def end(self) -> None:
+        """End all children, and wait for what tells the hub of them, FAREWELL at most for either."""
+        processes.send(list(self.children), signal.SIGTERM)
+        if not self.wait_for_children():
+            for pid in self.children:
+                processes.send(processes.session_members(pid), signal.SIGKILL)
+            self.wait_for_children()
+
+    def wait_for_children(self) -> bool:
+        deadline = time.monotonic() + FAREWELL
+        self.reap()
+        while self.children or self.helpers:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if select.select([self.wake], [], [], left)[0]:
+                os.read(self.wake, 4096)
+            self.reap()
+        return True
