@@ -33,6 +33,8 @@ def spawn(paths: Paths, request: dict[str, Any], work_dir: str = ".") -> subproc
     command += [f"--cluster-id={paths.cluster_id}", "--options", "-"]
     environment = {name: value for name, value in os.environ.items() if not _FOREIGN.fullmatch(name)}
     paths.log_file.parent.mkdir(parents=True, exist_ok=True)
+    if paths.log_file.exists():  # of a run that failed: a clean stop removes it
+        paths.log_file.replace(paths.log_file.with_suffix(".log.1"))
     descriptor = os.open(paths.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as log:
         process = subprocess.Popen(
