@@ -180,7 +180,7 @@ class App:
         if self.options.master != "local":
             yield self.options.master
             return
-        from .local import LocalMesos
+        from .local import LocalMesos, LocalMesosError
 
         both = self.options.container_kind == "docker"
         log.info(
@@ -190,7 +190,10 @@ class App:
         )
         local = LocalMesos(agents=self.options.local_agents, containerizers="docker,mesos" if both else "mesos")
         try:
-            await in_thread(local.start)
+            try:
+                await in_thread(local.start)
+            except LocalMesosError as error:
+                raise MesosError(f"the private Mesos: {error}") from error
             yield local.master
         finally:
             await in_thread(local.stop)

@@ -12,8 +12,9 @@ def lines(before: Everything, after: Everything) -> Iterator[str]:
     """The lines that say what is different in `after`."""
     yield from _master(before, after)
     yield from _controller(before.cluster.controller, after.cluster.controller)
-    for name in after.cluster.spec.engines:
-        yield from _engines(before, after, name)
+    if not after.cluster.stopping:
+        for name in after.cluster.spec.engines:
+            yield from _engines(before, after, name)
     yield from _failures(before, after)
     if after.cluster.stopping and not before.cluster.stopping:
         yield f"stopping: {after.cluster.stopping}"
@@ -23,7 +24,7 @@ def _master(before: Everything, after: Everything) -> Iterator[str]:
     if after.session.connected and not before.session.connected:
         again = " again" if before.cluster.framework_id == after.cluster.framework_id else ""
         yield f"registered{again} with Mesos master {after.session.master} as framework {after.cluster.framework_id}"
-    elif before.session.connected and not after.session.connected:
+    elif before.session.connected and not after.session.connected and not before.session.torn_down:
         yield "lost the Mesos master; what runs goes on running"
 
 
