@@ -40,7 +40,7 @@ def feed(parser: HttpParser, pieces: list[bytes]) -> bytes:
 def cuts(stream: bytes) -> st.SearchStrategy[list[bytes]]:
     """The stream in pieces, cut at any places."""
     places = st.lists(st.integers(1, len(stream) - 1), max_size=30, unique=True).map(sorted)
-    return places.map(lambda at: [stream[i:j] for i, j in zip([0, *at], [*at, len(stream)])])
+    return places.map(lambda at: [stream[i:j] for i, j in zip([0, *at], [*at, len(stream)], strict=True)])
 
 
 def in_bytes(stream: bytes) -> list[bytes]:

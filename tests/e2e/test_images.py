@@ -41,7 +41,7 @@ def test_a_user_adds_to_the_engine_image() -> None:
                    capture_output=True)  # fmt: skip
     try:
         assert run(tag, "ls", "/added") == "/added"
-        assert run(tag, "sh", "-c", "command -v pip python3").split() == [
+        assert run(tag, "sh", "-c", "command -v pip; command -v python3").split() == [
             "/opt/ipymesos/bin/pip",
             "/opt/ipymesos/bin/python3",
         ]

@@ -21,7 +21,7 @@ OURS = {"http-parser": "http_parser", "ipymesos-executor": "ipymesos_executor", 
     "kind, name", [("controller", "MesosControllerLauncher"), ("engine", "MesosEngineSetLauncher")]
 )
 def test_ipyparallel_finds_the_launchers_by_name(kind: str, name: str) -> None:
-    found = find_launcher_class("mesos", "Controller" if kind == "controller" else "EngineSet")
+    found = find_launcher_class("mesos", kind)
     assert (found.__module__, found.__name__) == ("ipymesos.launcher", name)
     (point,) = entry_points(group=f"ipyparallel.{kind}_launchers", name="mesos")
     assert point.load() is found
