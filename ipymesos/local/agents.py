@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Sequence, Union
 
 from .errors import FlagError
 from .ports import Block
 
-Texts = Union[str, Sequence[str], None]  # one for all agents, or one for each
+Texts = str | Sequence[str] | None  # one for all agents, or one for each
 
 MAX_AGENTS = 500
 NAME = re.compile(r"[A-Za-z_][\w.-]*\Z")
@@ -77,7 +78,7 @@ def parse_resources(text: str) -> list[Resource]:
         elif not SCALAR.match(value) and not SET.match(value):
             raise FlagError(f"--resources: {value!r} of {name} is not a number, [ranges] or {{set}}; {FORM}")
         if name == "ports" and (not ranges or any(not 1 <= low <= high <= 65535 for low, high in ranges)):
-            raise FlagError(f"--resources: {value!r} of ports is not allowed; allowed: ranges of 1 to 65535, ports:[a-b]")
+            raise FlagError(f"--resources: {value!r} of ports is not allowed; allowed: ports:[a-b] within 1 to 65535")
         if name in ("cpus", "mem", "disk", "gpus") and not SCALAR.match(value):
             raise FlagError(f"--resources: {value!r} of {name} is not a number; {FORM}")
         found.append(Resource(name, role, value, ranges))
@@ -92,10 +93,10 @@ def check_ports(agents: Sequence[list[Resource]]) -> None:
             if resource.name == "ports":
                 owner += [(low, high, number) for low, high in resource.ranges]
     owner.sort()
-    for (low, high, first), (other, _, second) in zip(owner, owner[1:]):
+    for (_, high, first), (other, _, second) in pairwise(owner):
         if other <= high:
             raise FlagError(
-                f"--resources: port {other} is offered twice, by agent {first} and agent {second}, which share this host; "
+                f"--resources: port {other} is offered twice, by agent {first} and agent {second}, which share a host; "
                 "allowed: ports that differ between agents, or none (each agent then gets its own)"
             )
 
@@ -125,5 +126,7 @@ def check_attributes(text: str) -> str:
     for part in filter(str.strip, text.split(";")):
         name, colon, value = part.partition(":")
         if not colon or not NAME.match(name.strip()) or not value.strip():
-            raise FlagError(f"--attributes: {part!r} in {text!r} is not 'name:value'; allowed: for example 'rack:r1;zone:a'")
+            raise FlagError(
+                f"--attributes: {part!r} in {text!r} is not 'name:value'; allowed: such as 'rack:r1;zone:a'"
+            )
     return text

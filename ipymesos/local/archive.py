@@ -67,7 +67,7 @@ def check(path: Path, version: str) -> Path:
     try:
         found = sha256(path)
     except OSError as error:
-        raise FlagError(f"--archive: {path} cannot be read: {error.strerror}; a file {file_name(version)} is wanted") from None
+        raise FlagError(f"--archive: {path} cannot be read ({error.strerror}); allowed: {file_name(version)}") from None
     if found == RELEASES[version]:
         return path
     for other, digest in RELEASES.items():
@@ -110,9 +110,7 @@ def _download(version: str, destination: Path) -> None:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise LocalMesosError(f"{name} could not be downloaded with pip's configuration: {last}. {advice}") from None
     if not answer["fetched"]:
-        raise LocalMesosError(
-            f"{name} could not be downloaded with pip's configuration: {answer['problem']}. {advice}"
-        )
+        raise LocalMesosError(f"{name} could not be downloaded with pip's configuration: {answer['problem']}. {advice}")
     found = sha256(destination)
     if found != RELEASES[version]:
         raise LocalMesosError(f"{name}: the index gave a file with sha256 {found}, expected {RELEASES[version]}")

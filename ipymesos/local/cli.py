@@ -13,6 +13,7 @@ from typing import Any
 from .archive import DEFAULT_VERSION, RELEASES
 from .cluster import LocalMesos
 from .errors import FlagError, LocalMesosError
+from .ports import check_port
 
 USUAL_PORT = 5050  # where people expect a Mesos master
 DESCRIPTION = (
@@ -35,11 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what an agent offers, such as 'cpus:4;mem:8000;ports:[31000-31099]' (mem and disk in MB); once for all "
         "agents or once for each. What is left out gets a generous value, and ports that no other agent has",
     )
-    add("--attributes", metavar="TEXT", action="append", help="such as 'rack:r1;zone:a'; once for all agents or once for each")
-    add("--work-dir", metavar="D", help="keep all state in this folder: a killed Mesos can be started again on it "
-        "(default: a private folder, removed at the end)")  # fmt: skip
-    add("--containerizers", metavar="LIST", default="mesos", help="mesos (processes, the default), docker, or docker,mesos")
-    add("--mesos-version", metavar="V", default=DEFAULT_VERSION, help=f"{', '.join(RELEASES)} (default: {DEFAULT_VERSION})")
+    add("--attributes", metavar="TEXT", action="append", help="such as 'rack:r1;zone:a'; as often as --resources")
+    add(
+        "--work-dir",
+        metavar="D",
+        help="keep all state in this folder, so that a killed Mesos can be started again on it "
+        "(default: a private folder, removed at the end)",
+    )
+    add("--containerizers", metavar="LIST", default="mesos", help="mesos (processes; the default), docker or both")
+    add("--mesos-version", metavar="V", default=DEFAULT_VERSION, help=f"one of {', '.join(RELEASES)}")
     add("--archive", metavar="FILE", help="the official archive of that version, instead of downloading it")
 
 
@@ -94,12 +99,11 @@ def _serve(mesos: LocalMesos) -> int:
             flush=True,
         )
         while not asked.wait(0.2):
-            status = mesos.wait(0)
-            if status is not None or mesos.pid is None:
+            if mesos.wait(0):
                 # A crash, not a stop: what a later start on this work dir can recover is left to it.
-                tail = mesos.log_tail()
+                failure = mesos.failure()
                 mesos.stop(keep_executors=not mesos.private)
-                raise LocalMesosError(f"Mesos has ended with status {status}{tail}")
+                raise LocalMesosError(failure)
     finally:
         mesos.stop()
     return 0
@@ -113,8 +117,6 @@ def _whole(option: str, text: str, allowed: str) -> int:
 
 
 def _port(args: argparse.Namespace) -> int:
-    from .ports import check_port
-
     if args.port is not None:
         port = _whole("--port", args.port, "1 to 65535, or 0 for any free port")
         if not 0 <= port <= 65535:

@@ -20,7 +20,8 @@ import sys
 
 TYPE_CHECKING = False  # importing typing costs more than all the rest
 if TYPE_CHECKING:
-    from typing import Any, Mapping
+    from collections.abc import Mapping
+    from typing import Any
 
 PREFIX = "MESOS_CONTAINERIZER_"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

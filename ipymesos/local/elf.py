@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Mapping
 
 PT_LOAD, PT_DYNAMIC = 1, 2
 DT_NULL, DT_NEEDED, DT_STRTAB, DT_SYMTAB, DT_STRSZ = 0, 1, 5, 6, 10
@@ -173,9 +173,7 @@ def _drop_versions(file: _File, dropped: set[str]) -> set[int]:
     return indexes
 
 
-def _drop_needs(
-    file: _File, needed: list[tuple[int, int, str]], dropped: set[str], rename: Mapping[str, str]
-) -> None:
+def _drop_needs(file: _File, needed: list[tuple[int, int, str]], dropped: set[str], rename: Mapping[str, str]) -> None:
     libc = next((value for _offset, value, name in needed if name.startswith("libc.so")), None)
     if libc is None:
         raise ElfError(f"libc is not among the needed libraries: {', '.join(n for _, _, n in needed) or 'none'}")

@@ -4,8 +4,8 @@ The owner (a `LocalMesos`) writes lines to our stdin: first a JSON object, see `
   start   run the Mesos process; answered by {"started": pid}, and at its end, whatever caused it, by {"ended": status}
   stop    end it, its executors, their children and its containers, then us; answered by {"stopped": problem or ""}
   leave   end it and us, and let executors and containers live on for a later start on the same work dir
-When stdin ends without a command the owner is dead: then it is `stop` for a private work dir and `leave` for one that
-somebody named. Signals that ask for an end are `stop`. Mesos dies with us (boot.py, end_with).
+When stdin or the owner ends without a command: it is `stop` for a private work dir and `leave` for one that somebody
+named. Signals that ask for an end are `stop`. Mesos dies with us (boot.py, end_with).
 
 What belongs to this Mesos is found by the work dir alone: Mesos puts it into the environment of everything it runs
 (MESOS_DIRECTORY is an executor's sandbox) and mounts the sandbox into every container.
@@ -57,6 +57,9 @@ class Keeper:
         ready = select.poll()
         ready.register(0, select.POLLIN)
         ready.register(wakeup, select.POLLIN)
+        owner = watch_owner()
+        if owner is not None:
+            ready.register(owner, select.POLLIN)
         while True:
             while b"\n" in pending:
                 line, pending = pending.split(b"\n", 1)
@@ -69,11 +72,13 @@ class Keeper:
                 if any(number != signal.SIGCHLD for number in os.read(wakeup, 512)):
                     return self.end(sweep=True)
                 self.reap()
-            if 0 in events:
+            if 0 in events:  # before the owner's end: its last command counts
                 received = os.read(0, 65536)
                 if not received:
                     return self.end(sweep=self.orders.private)
                 pending += received
+            elif owner in events:
+                return self.end(sweep=self.orders.private)
 
     def start(self) -> None:
         with open(self.orders.log, "ab") as log:
@@ -101,6 +106,14 @@ class Keeper:
             problem = problem or remove(Path(self.orders.work_dir))
         say(stopped=problem)
         return 1 if problem else 0
+
+
+def watch_owner() -> int | None:
+    """A descriptor that becomes readable when our parent ends: stdin does not while a fork of the parent has it too."""
+    try:
+        return os.pidfd_open(os.getppid())
+    except OSError:
+        return None  # Linux before 5.3, or the owner is dead already, and then stdin has ended
 
 
 def say(**answer: object) -> None:
@@ -177,7 +190,7 @@ def remove_containers(work_dir: str) -> str:
         names = _output(docker, "ps", "--all", "--quiet", "--no-trunc", "--filter", "name=mesos-").split()
         if not names:
             return ""
-        layout = '{{.Id}}{{range .Mounts}}\t{{.Source}}{{end}}'
+        layout = "{{.Id}}{{range .Mounts}}\t{{.Source}}{{end}}"
         for line in _output(docker, "inspect", "--type", "container", "--format", layout, *names).splitlines():
             name, *sources = line.split("\t")
             if any(source.startswith(work_dir + "/") for source in sources):

@@ -30,6 +30,11 @@ class Locks:
 
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
+        self.files: list[int] = []
+
+    def hold(self, descriptor: int) -> None:
+        """Treat a locked file as one of the locks."""
+        self.files.append(descriptor)
 
     def take(self, name: str) -> bool:
         """Whether the lock was free and is now ours."""
@@ -49,10 +54,12 @@ class Locks:
             self.sockets.pop().close()
 
     def filenos(self) -> list[int]:
-        return [lock.fileno() for lock in self.sockets]
+        return [*self.files, *(lock.fileno() for lock in self.sockets)]
 
     def close(self) -> None:
         self.drop_last(len(self.sockets))
+        while self.files:
+            os.close(self.files.pop())
 
 
 def listening() -> set[int]:
@@ -95,8 +102,8 @@ def retake_blocks(blocks: list[Block], locks: Locks) -> None:
     for unit in units:
         if not locks.take(f"ports-{unit * UNIT}"):
             raise LocalMesosError(
-                f"ports {unit * UNIT} to {unit * UNIT + UNIT - 1}, which belong to this work dir, are offered by another local "
-                "Mesos now; end that one or take another --work-dir"
+                f"ports {unit * UNIT} to {unit * UNIT + UNIT - 1} belong to this work dir, but another local Mesos "
+                "offers them now; end that one or take another --work-dir"
             )
 
 
@@ -130,7 +137,7 @@ def check_port(ip: str, port: int) -> None:
             if error.errno == errno.EACCES:
                 raise FlagError(f"--port: {port} needs root; allowed: 1024 to 65535, or 0 for any free one") from None
             raise FlagError(
-                f"--ip: {ip!r} cannot be listened on ({os.strerror(error.errno or 0)}); allowed: an address of this machine"
+                f"--ip: {ip!r} cannot be listened on ({error.strerror}); allowed: an IPv4 address of this machine"
             ) from None
 
 

@@ -11,9 +11,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Mapping
 
 from . import agents as offered
 from .errors import FlagError, LocalMesosError
