@@ -22,7 +22,7 @@ OURS = {"http-parser": "http_parser", "ipymesos-executor": "ipymesos_executor", 
 )
 def test_ipyparallel_finds_the_launchers_by_name(kind: str, name: str) -> None:
     found = find_launcher_class("mesos", kind)
-    assert (found.__module__, found.__name__) == ("ipymesos.launcher", name)
+    assert found.__module__.startswith("ipymesos.launcher") and found.__name__ == name
     (point,) = entry_points(group=f"ipyparallel.{kind}_launchers", name="mesos")
     assert point.load() is found
 
