@@ -228,7 +228,7 @@ class MesosOptions(Configurable):
         return EngineSpec(
             resources=Resources(_thousandths(self.cpus), parse_memory(self.memory), parse_memory(self.disk), self.gpus),
             pack=Resources(_thousandths(self.pack_cpus), parse_memory(self.pack_memory)),
-            container=self._container("image", self.image),
+            container=self._container(self.image),
             constraints=tuple(sorted(self.attributes.items())),
             per_container=self.engines_per_container,
             args=tuple(engine_args),
@@ -239,7 +239,7 @@ class MesosOptions(Configurable):
         """What is wanted of the controller; controller_args are for ipcontroller."""
         return ControllerSpec(
             resources=Resources(_thousandths(self.controller_cpus), parse_memory(self.controller_memory)),
-            container=self._container("controller_image", self.controller_image or self.image),
+            container=self._container(self.controller_image or self.image),
             constraints=tuple(sorted(self.controller_attributes.items())),
             depth=self.broadcast_scheduler_depth,
             args=tuple(controller_args),
@@ -282,7 +282,7 @@ class MesosOptions(Configurable):
     def _clean_environment(self) -> dict[str, str]:
         return {key: value for key, value in self.environment.items() if not _SECRETS.fullmatch(key)}
 
-    def _container(self, option: str, image: str) -> Container:
+    def _container(self, image: str) -> Container:
         environment = tuple(sorted(self._clean_environment().items()))
         if self.container_kind == "process":
             for name in ("volumes", "docker_parameters"):
@@ -290,7 +290,7 @@ class MesosOptions(Configurable):
                     refuse(name, getattr(self, name), "needs containers; with container 'process' there are none")
             return Container("process", python=self.python or sys.executable, environment=environment)
         if not image:
-            refuse(option, image, "is no image; a container 'docker' needs one which has ipymesos-executor")
+            refuse("image", image, "is no image; container 'docker' needs one with ipymesos-executor in it (see dockerfiles/)")
         return Container(
             "docker",
             image=image,

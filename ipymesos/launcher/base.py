@@ -31,9 +31,14 @@ ANSWER_TIMEOUT = 10.0  # seconds until a daemon that does not answer is taken to
 class StartError(LauncherError):
     """A start that came to nothing; exit_code is the one of the error that caused it."""
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
+    def __init__(self, message: str, cause: Exception | None = None) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code(cause) if cause else errors.StartFailed.exit_code
+
+
+def exit_code(error: Exception) -> int:
+    """What a program that ends by `error` should return; a bad option is the user's mistake as a bad argument is."""
+    return int(getattr(error, "exit_code", errors.ConfigError.exit_code if isinstance(error, TraitError) else 1))
 
 
 def signal_number(sig: int | str) -> int:
@@ -227,7 +232,7 @@ class MesosLauncher(MesosOptions, BaseLauncher):
             raise error
         if not app._stopping:
             app.log.critical(str(error))
-        raise SystemExit(getattr(error, "exit_code", 1)) from error
+        raise SystemExit(exit_code(error)) from error
 
     _what = ""
 

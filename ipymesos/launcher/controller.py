@@ -20,7 +20,7 @@ from traitlets import TraitError
 
 from .. import errors
 from . import spawn
-from .base import MesosLauncher, StartError, signal_number
+from .base import MesosLauncher, StartError, exit_code, signal_number
 from .engines import MesosEngineSetLauncher
 from .watch import End, View, end_of
 
@@ -43,8 +43,8 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
             reason = "stopped while it was starting" if self._stopping else str(error)
             if self.state == "running":
                 self._terminate()
-                self._end(End(getattr(error, "exit_code", 1), reason))
-            self._fail(StartError(reason, getattr(error, "exit_code", 2 if isinstance(error, TraitError) else 1)))
+                self._end(End(exit_code(error), reason))
+            self._fail(StartError(reason, error))
 
     async def _start(self) -> None:
         args = self._split_controller_args()
@@ -163,6 +163,7 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
         return View(there=True, wanted=1, running=int(controller["state"] == "running"), failed=failed)
 
     def _give_up(self, reason: str) -> None:
+        self.log.error(reason)
         try:
             if self._daemon is not None:
                 self._daemon.stop(reason)

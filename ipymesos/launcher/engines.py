@@ -24,6 +24,8 @@ from .watch import End, View
 class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
     """Asks the daemon for a set of engines."""
 
+    _awaited = False  # does start() still wait for the first engine?
+
     @property
     def _what(self) -> str:  # type: ignore[override]
         return f"engine set {self.engine_set_id}"
@@ -44,7 +46,7 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
         except (TraitError, errors.IPyMesosError, LauncherError) as error:
             if app is not None and app.daemonize and not app._stopping:
                 await self.parent.stop_cluster()  # nobody else would
-            self._fail(StartError(str(error), getattr(error, "exit_code", 2 if isinstance(error, TraitError) else 1)))
+            self._fail(error if isinstance(error, StartError) else StartError(str(error), error))
 
     def _start(self, n: int) -> None:
         if n < 1:
@@ -77,8 +79,10 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
     async def _first_engine(self) -> None:
         """Wait until one engine runs. The watcher ends the wait after start_timeout at the latest."""
         assert self._watcher is not None
+        self._awaited = True
         while self.state == "running":
             if self._watcher.ever:
+                self._awaited = False
                 return
             await asyncio.sleep(0.05)
         controller = getattr(self.parent, "controller", None)
@@ -134,6 +138,8 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
         return View(there=True, wanted=engines["wanted"], running=engines["running"], failed=failed)
 
     def _give_up(self, reason: str) -> None:
+        if not self._awaited:  # else start() will say it
+            self.log.error(reason)
         assert self._daemon is not None
         deadline = time.monotonic() + self.stop_timeout
         try:

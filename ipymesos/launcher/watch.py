@@ -15,7 +15,7 @@ from typing import Any
 
 from ..client import Daemon
 from ..daemonfile import DaemonFile
-from ..errors import IPyMesosError, NotRunning
+from ..errors import IPyMesosError
 from ..paths import Paths
 
 PATIENCE = 5.0  # seconds without progress before we say why, and between two different explanations
@@ -44,8 +44,8 @@ class End:
 class Watcher(threading.Thread):
     """Follows the daemon's status until the thing is gone or has failed, and tells it once.
 
-    `view` picks the thing out of a status, `on_end` is called with the End (in this thread), `give_up` undoes a start
-    that came to nothing. `start_timeout` None: somebody else started it, so nothing is said or given up here.
+    `view` picks the thing out of a status, `on_end` is called with the End (in this thread), `give_up` says why a start
+    came to nothing, and undoes it. `start_timeout` None: somebody else started it, so nothing is said or given up here.
     """
 
     def __init__(
@@ -94,13 +94,13 @@ class Watcher(threading.Thread):
     def _step(self) -> End | None:
         try:
             self.status = self.target.status(after=self.status.get("version"), timeout=self._pause())
-        except NotRunning:
+        except IPyMesosError as error:
             if not self.target.alive:
                 return end_of(self.target, self.paths)
-            self.closed.wait(1.0)  # it is there and does not answer; whoever wants to stop it will say so
+            # It is there and gives no answer, as while it ends. Whoever wants to stop a stuck one will say so.
+            self.log.debug("%s: %s", self.what, error)
+            self.closed.wait(0.2)
             return None
-        except IPyMesosError as error:
-            return End(1, str(error))
         self.seen = seen = self.view(self.status)
         if self.closed.is_set():
             return None
@@ -137,7 +137,6 @@ class Watcher(threading.Thread):
 
     def _abandon(self, reason: str) -> End:
         if self.start_timeout is not None:
-            self.log.error(reason)
             self.give_up(reason)
         return End(1, reason)
 

@@ -225,7 +225,7 @@ def test_the_container_is_chosen(given: dict[str, str], kind: str) -> None:
 
 
 def test_docker_without_an_image_is_refused() -> None:
-    with pytest.raises(TraitError, match="image: '' is no image; a container 'docker' needs one"):
+    with pytest.raises(TraitError, match="image: '' is no image; container 'docker' needs one with"):
         MesosOptions(master="host:5050").engine_spec()
 
 
