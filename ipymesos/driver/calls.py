@@ -12,10 +12,11 @@ import json
 import logging
 import queue
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,9 +93,13 @@ class Caller:
         return done.wait(timeout)
 
     def stop(self) -> None:
-        """Forget what is queued and end. A call under way is not waited for: see join()."""
+        """Forget what is queued, cut a call short that is under way, and end."""
         self._stopped = True
         self._queue.put(None)
+        sock = self._connection.sock if self._connection is not None else None
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def join(self, timeout: float) -> None:
         if self._thread.ident is not None and self._thread is not threading.current_thread():

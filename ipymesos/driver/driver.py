@@ -231,11 +231,6 @@ class Driver(MesosSchedulerDriver):
 
     def _failed(self, error: StreamError, wait: bool = True) -> None:
         """Wait before the next attempt, longer each time; give up at the end of the patience."""
-        left = self._patience.left
-        if left is not None and left <= 0:
-            raise MasterUnreachable(
-                f"The Mesos master {self._where} can't be reached (tried for {self._patience.limit:g} s): {error}."
-            ) from error
         seconds = self._patience.failure() if wait else 0.0
         level = logging.WARNING if self._patience.failures in (1, 4) or seconds > 5 else logging.DEBUG
         log.log(level, "Master %s: %s; the next attempt follows in %.2f s", self._master, error, seconds)
@@ -243,6 +238,11 @@ class Driver(MesosSchedulerDriver):
             self._waker.wait(None, 0, seconds)
         except Interrupted:
             return  # there is news that is worth an attempt, or the end
+        left = self._patience.left
+        if left is not None and left <= 0:
+            raise MasterUnreachable(
+                f"The Mesos master {self._where} can't be reached (tried for {self._patience.limit:g} s): {error}."
+            ) from error
 
     # --- what other threads tell the reading thread -----------------------------------------------------------
 

@@ -75,7 +75,11 @@ def call(action: Action) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "action, kind, body",
     [
-        (Decline(("o1", "o2"), 5.0), "DECLINE", {"offer_ids": [{"value": "o1"}, {"value": "o2"}], "filters": {"refuse_seconds": 5.0}}),
+        (
+            Decline(("o1", "o2"), 5.0),
+            "DECLINE",
+            {"offer_ids": [{"value": "o1"}, {"value": "o2"}], "filters": {"refuse_seconds": 5.0}},
+        ),
         (Suppress(), "SUPPRESS", None),
         (Revive(), "REVIVE", None),
         (Teardown(), "TEARDOWN", None),
@@ -93,7 +97,7 @@ def call(action: Action) -> dict[str, Any]:
             {"task_id": {"value": "t1"}, "agent_id": {"value": "a1"}, "uuid": "dXVpZA=="},
         ),
     ],
-)  # fmt: skip
+)
 def test_calls(action: Action, kind: str, body: dict[str, Any] | None) -> None:
     expected: dict[str, Any] = {"type": kind, "framework_id": {"value": "f1"}}
     if body is not None:
