@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TAG = "test"
+SOURCES = ("dockerfiles", "executor", "http-parser", "scripts/build", "scripts/images")
+SUFFIXES = ("", ".py", ".cfg", ".toml", ".Dockerfile")
 DEBIAN_BASE = "debian-py:bookworm"
 
 
@@ -47,8 +49,47 @@ def base() -> str:
 
 
 @functools.cache
+def tag() -> str:
+    """Another one for other contents, so that an image that exists is the right one.
+
+    IPYMESOS_TEST_TAG names one that exists, whatever the checkout holds.
+    """
+    if named := os.environ.get("IPYMESOS_TEST_TAG"):
+        return named
+    found = hashlib.sha256(base().encode())
+    for source in SOURCES:
+        path = ROOT / source
+        for file in sorted([path] if path.is_file() else path.rglob("*")):
+            name = file.relative_to(ROOT)
+            if file.is_file() and file.suffix in SUFFIXES and "build" not in name.parts[1:-1]:
+                found.update(str(name).encode() + file.read_bytes())
+    return f"test-{found.hexdigest()[:12]}"
+
+
+def _exists(name: str) -> bool:
+    return subprocess.run(["docker", "image", "inspect", name], capture_output=True).returncode == 0
+
+
+@functools.cache
 def _build() -> None:
-    _run("scripts/images", "--base", base(), "--tag", TAG)
+    if not all(_exists(f"ipymesos-{name}:{tag()}") for name in ("base", "controller", "engine")):
+        _run("scripts/images", "--base", base(), "--tag", tag())
+
+
+@functools.cache
+def derived(name: str, *lines: str) -> str:
+    """The tag of an image made as a user does it: FROM ipymesos-engine, and some lines more."""
+    made = f"ipymesos-{name}:{tag()}-{hashlib.sha256(repr(lines).encode()).hexdigest()[:6]}"
+    dockerfile = "\n".join([f"FROM {image('engine')}", *lines])
+    if not _exists(made):
+        subprocess.run(["docker", "build", "--quiet", "--network", "host", "--tag", made, "-"], input=dockerfile,
+                       text=True, check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+    return made
+
+
+def with_sklearn() -> str:
+    """What the walkthrough's grid search needs."""
+    return derived("sklearn", "RUN pip install --no-cache-dir scikit-learn")
 
 
 def image(name: str) -> str:
@@ -58,9 +99,10 @@ def image(name: str) -> str:
     if not docker_available():
         raise RuntimeError("Docker's engine does not answer; set IPYMESOS_SKIP_DOCKER=1 to leave such tests out")
     _build()
-    return f"ipymesos-{name}:{TAG}"
+    return f"ipymesos-{name}:{tag()}"
 
 
 if __name__ == "__main__":
     for built in ("base", "controller", "engine"):
         print(image(built))
+    print(with_sklearn())
