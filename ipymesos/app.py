@@ -10,41 +10,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
-import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
 from traitlets import TraitError
 
 from . import mesos, progress, view
 from .config import MesosOptions
 from .connection import Connection
-from .core.explain import explain
-from .core.messages import Action, ListAgents, StopWanted, Ticked
+from .core.messages import Action, ListAgents, StopWanted
 from .core.model import CONTROLLER, Cluster, EngineSet, Everything, Session, Spec
-from .daemonfile import DaemonFile
+from .daemonfile import OwnDaemonFile
 from .driver import Driver
-from .errors import AlreadyRunning, ConfigError, FrameworkRemoved, IPyMesosError, MesosError, StartFailed
+from .errors import ConfigError, FrameworkRemoved, MesosError, NotAuthorized, StartFailed
 from .owner import Owner
 from .paths import Paths
 from .service import ClusterService
 from .store import FileStore
+from .ticks import pass_time
 from .web import WebServer
 
 FIRST_SET = "engines"  # the name of the engine set that `start -n` makes
-TICK_WHILE_WAITING, TICK = 0.25, 1.0  # seconds
-SAY_WHY_AFTER = 5.0  # seconds of waiting, and again after as many
-GONE_MASTER_TIMEOUT = 30.0  # seconds that a stop waits for a master that it has lost
 FLUSH_TIMEOUT = 10.0  # seconds for the last calls to get out
 
 log = logging.getLogger("ipymesos.app")
@@ -81,7 +74,7 @@ class App:
         self.paths = Paths(start.profile_dir, start.cluster_id)
         self.store = FileStore(self.paths.state_file)
         self.error: Exception | None = None
-        self.file = DaemonFile(os.getpid(), psutil.Process().create_time(), token=secrets.token_urlsafe(32))
+        self.file = OwnDaemonFile(self.paths.daemon_file)
         self._driver: Driver | None = None
         self._registered = self._afresh = False
         self._connection = Connection()
@@ -89,48 +82,19 @@ class App:
 
     def run(self) -> None:
         """Serve until the end; raises the error by which it ended."""
-        self._claim()
+        self.file.claim()
         try:
             spec, framework = self.start.spec, self.options.framework()  # a bad option ends here
             asyncio.run(self._serve(spec, framework))
         except TraitError as error:
-            self._leave(ConfigError(str(error)))
+            self.file.leave(ConfigError(str(error)))
             raise
         except BaseException as error:
-            self._leave(error)
+            self.file.leave(error)
             raise
-        self._leave(self.error)
+        self.file.leave(self.error)
         if self.error is not None:
             raise self.error
-
-    # --- the daemon file -------------------------------------------------------------------------------------
-
-    def _claim(self) -> None:
-        """Make the daemon file ours, unless a live daemon has it."""
-        self.paths.security.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory = os.open(self.paths.security, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            with contextlib.suppress(OSError):  # some network file systems can't; two starts at once are rare
-                fcntl.flock(directory, fcntl.LOCK_EX)
-            other = DaemonFile.read(self.paths.daemon_file)
-            if other is not None and other.alive and other.pid != os.getpid():
-                raise AlreadyRunning(f"already running, pid {other.pid}; see `python -m ipymesos status`, or stop it")
-            self.file.write(self.paths.daemon_file)
-        finally:
-            os.close(directory)
-
-    def _leave(self, error: BaseException | None) -> None:
-        """Leave no daemon file, or one that says why, without the token."""
-        if error is None or isinstance(error, KeyboardInterrupt):
-            self.paths.daemon_file.unlink(missing_ok=True)
-            return
-        code = error.exit_code if isinstance(error, IPyMesosError) else IPyMesosError.exit_code
-        message = str(error) if isinstance(error, IPyMesosError) else f"a fault of ipymesos: {error!r}"
-        self._tell(url="", token="", ready=False, error=message, exit_code=code)
-
-    def _tell(self, **changes: object) -> None:
-        self.file = replace(self.file, **changes)  # type: ignore[arg-type]
-        self.file.write(self.paths.daemon_file)
 
     # --- the run ---------------------------------------------------------------------------------------------
 
@@ -140,23 +104,25 @@ class App:
         cluster = self._resume(spec, framework.name)
         self.owner = Owner(Everything(cluster), self._save, self._send, self._fatal)
         self.owner.watch(self._watch)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal, number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means: stay
+                loop.add_signal_handler(number, self._on_signal, number)
         service = ClusterService(self)
         try:
-            web = WebServer(service, self.file.token, self.options.ip, self.options.port)
+            web = WebServer(service, self.file.content.token, self.options.ip, self.options.port)
         except OSError as error:
             where = f"{self.options.ip}:{self.options.port}"
             raise ConfigError(f"port: the REST API can't listen on {where}: {error.strerror or error}") from error
         try:
-            self._tell(url=web.url)
+            self.file.tell(url=web.url)
             self._framework = replace(
                 framework, webui_url=framework.webui_url or web.url, hostname=socket.gethostname()
             )
             async with self._master() as master:
-                if not self._ended.is_set():
+                if not self.owner.state.cluster.stopping and not self._ended.is_set():
                     self._connect(master)
-                    await self._tick_until_the_end()
+                    overdue = await pass_time(self.owner, self._ended)
+                    self.error = self.error or overdue
                     await self._disconnect()
         finally:
             await web.stop()
@@ -175,20 +141,16 @@ class App:
         return replace(cluster, name=name, spec=spec, setbacks={}, stopping="", stopping_since=None)
 
     @contextlib.asynccontextmanager
-    async def _master(self):  # type: ignore[no-untyped-def]
+    async def _master(self) -> AsyncIterator[str]:
         """The master's address; for "local", a Mesos that lives as long as this."""
         if self.options.master != "local":
             yield self.options.master
             return
         from .local import LocalMesos, LocalMesosError
 
-        both = self.options.container_kind == "docker"
-        log.info(
-            "starting a private Mesos with %d agent%s",
-            self.options.local_agents,
-            "s" * (self.options.local_agents != 1),
-        )
-        local = LocalMesos(agents=self.options.local_agents, containerizers="docker,mesos" if both else "mesos")
+        agents, docker = self.options.local_agents, self.options.container_kind == "docker"
+        log.info("starting a private Mesos (agents: %d)", agents)
+        local = LocalMesos(agents=agents, containerizers="docker,mesos" if docker else "mesos")
         try:
             try:
                 await in_thread(local.start)
@@ -202,19 +164,25 @@ class App:
         loop = asyncio.get_running_loop()
         framework = replace(self._framework, id=self.owner.state.cluster.framework_id)
 
-        def post(event: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended before the driver's threads
-                loop.call_soon_threadsafe(self.owner.post, event)
-
-        def fatal(error: Exception) -> None:
+        def on_loop(function: Callable[..., None], *args: object) -> None:
+            """From the driver's threads; not if the loop has ended, or another driver has taken over."""
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._driver_gave_up, error, master)
+                loop.call_soon_threadsafe(lambda: function(*args) if self._driver is driver else None)
 
-        self._driver = Driver(framework, master, post, fatal, self.options.connect_timeout)
-        self._driver.start()
+        driver = Driver(
+            framework,
+            master,
+            post=lambda event: on_loop(self.owner.post, event),
+            fatal=lambda error: on_loop(self._driver_gave_up, error, master),
+            connect_timeout=self.options.connect_timeout,
+        )
+        self._driver = driver
+        driver.start()
 
     def _driver_gave_up(self, error: Exception, master: str) -> None:
         cluster = self.owner.state.cluster
+        if isinstance(error, NotAuthorized) and not self._framework.principal:
+            error = NotAuthorized(f"{error} No principal was given (options principal and secret_file).")
         if not (isinstance(error, FrameworkRemoved) and cluster.framework_id) or self._afresh or cluster.stopping:
             self._fatal(error)
             return
@@ -228,36 +196,6 @@ class App:
         asyncio.get_running_loop().run_in_executor(None, driver.stop)
         self._connect(master)
 
-    async def _tick_until_the_end(self) -> None:
-        """Let time pass for the core, say why it takes so long, and bound the wait for a master that is gone."""
-        loop = asyncio.get_running_loop()
-        said, quiet_until, gone_since = "", loop.time() + SAY_WHY_AFTER, None
-        while not self._ended.is_set():
-            state = self.owner.state
-            waiting = bool(state.cluster.stopping) or bool(explain(state, self.owner.clock()).groups)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), TICK_WHILE_WAITING if waiting else TICK)
-            self.owner.post(Ticked())
-            if not waiting:
-                quiet_until = loop.time() + SAY_WHY_AFTER
-            elif loop.time() > quiet_until:
-                why = explain(state, self.owner.clock()).summary
-                if (bare := "".join(c for c in why if not c.isdigit())) != said:
-                    log.info("waiting: %s", why)
-                said, quiet_until = bare, loop.time() + SAY_WHY_AFTER
-            if not state.cluster.stopping or state.session.connected:
-                gone_since = None
-            elif not self._registered and not state.cluster.framework_id:
-                self._end()  # no master knows of us
-            elif gone_since is None:
-                gone_since = loop.time()
-            elif loop.time() - gone_since > GONE_MASTER_TIMEOUT:
-                self.error = self.error or MesosError(
-                    f"the Mesos master was gone for {GONE_MASTER_TIMEOUT:.0f} s while stopping: the tasks may still"
-                    f" run. Start and stop the cluster again when the master is back; {self.store.path} knows them"
-                )
-                self._end()
-
     async def _disconnect(self) -> None:
         assert self._driver is not None
         torn_down = self.owner.state.session.torn_down
@@ -265,8 +203,8 @@ class App:
             self.error = self.error or MesosError("the master didn't take the last calls: the tasks may still run")
             torn_down = False
         await in_thread(self._driver.stop)
-        Connection.remove_files(self.paths)
-        if torn_down or not self._registered and not self.owner.state.cluster.framework_id:
+        if torn_down or self.options.master == "local" or not self.owner.state.cluster.framework_id:
+            Connection.remove_files(self.paths)  # else the tasks live on, and clients may go on with them
             self.store.remove()
 
     # --- what the owner of the state calls -------------------------------------------------------------------
@@ -292,6 +230,11 @@ class App:
         if self._driver is not None:
             self._driver.send(calls)
 
+    def ask_for_agents(self) -> None:
+        """Ask what the agents have in all, so that a wish that none can ever fulfil fails now and not in a while."""
+        if self._driver is not None and self.owner.state.session.connected:
+            self._driver.list_agents()
+
     def _watch(self, before: Everything, after: Everything) -> None:
         """After each turn: the connection files, the daemon file, a line for people, and whether this is the end."""
         for line in progress.lines(before, after):
@@ -306,7 +249,7 @@ class App:
             self._registered = True
             if cluster.tasks:
                 self._write_files(cluster)
-            self._tell(ready=True)
+            self.file.tell(ready=True)
         if after.session.torn_down:
             self._end()
         elif not cluster.stopping:

@@ -215,7 +215,10 @@ def connecting(arguments: argparse.Namespace) -> str:
 
 
 def log_to_streams(verbose: bool, timestamps: bool) -> None:
-    """Progress to standard output, warnings to standard error; both with times when it is a daemon's log."""
+    """Progress to standard output, warnings to standard error; both with times when it is a daemon's log.
+
+    The error for which the driver gives up is left out: it is the one by which we end, and said then.
+    """
     root = logging.getLogger("ipymesos")
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     root.propagate = False
@@ -224,6 +227,7 @@ def log_to_streams(verbose: bool, timestamps: bool) -> None:
     progress, trouble = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
     progress.addFilter(lambda record: record.levelno < logging.WARNING)
     trouble.setLevel(logging.WARNING)
+    trouble.addFilter(lambda record: record.name != "ipymesos.driver.driver" or record.levelno != logging.ERROR)
     progress.setFormatter(logging.Formatter(f"{stamp}%(message)s"))
     trouble.setFormatter(logging.Formatter(f"{stamp}ipymesos: warning: %(message)s"))
     root.handlers[:] = [progress, trouble]

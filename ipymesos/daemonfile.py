@@ -6,12 +6,17 @@ at a clean stop; after a failed end it stays, with the error and without the tok
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
-from dataclasses import asdict, dataclass, field, fields
+import os
+import secrets
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import psutil
 
+from .errors import AlreadyRunning, IPyMesosError
 from .paths import write_private
 
 
@@ -47,3 +52,39 @@ class DaemonFile:
             return abs(process.create_time() - self.create_time) < 1 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
+
+
+class OwnDaemonFile:
+    """The file of the daemon that this process is, from its start to its end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.content = DaemonFile(os.getpid(), psutil.Process().create_time(), token=secrets.token_urlsafe(32))
+
+    def claim(self) -> None:
+        """Make the file ours; AlreadyRunning when it is a live daemon's."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with contextlib.suppress(OSError):  # some network file systems can't; two starts at once are rare
+                fcntl.flock(directory, fcntl.LOCK_EX)
+            other = DaemonFile.read(self.path)
+            if other is not None and other.alive and other.pid != os.getpid():
+                raise AlreadyRunning(f"already running, pid {other.pid}; see `python -m ipymesos status`, or stop it")
+            self.content.write(self.path)
+        finally:
+            os.close(directory)
+
+    def tell(self, **changes: object) -> None:
+        """Let the others know."""
+        self.content = replace(self.content, **changes)  # type: ignore[arg-type]
+        self.content.write(self.path)
+
+    def leave(self, error: BaseException | None) -> None:
+        """At the end: no file is left, or one that says why we failed, without the token."""
+        if error is None or isinstance(error, KeyboardInterrupt):
+            self.path.unlink(missing_ok=True)
+            return
+        code = error.exit_code if isinstance(error, IPyMesosError) else IPyMesosError.exit_code
+        message = str(error) if isinstance(error, IPyMesosError) else f"a fault of ipymesos: {error!r}"
+        self.tell(url="", token="", ready=False, error=message, exit_code=code)

@@ -29,7 +29,7 @@ def status(status: dict[str, Any], now: float | None = None) -> str:
         lines.append(f"engine set {name}: {engines['running']} of {engines['wanted']} running, {engines['state']}")
         if engines["message"]:
             lines.append(f"  {engines['message']}")
-        rows = [("ID", "STATE", "SINCE", "AGENT", "CONTAINER", "TASK", "MESSAGE")]
+        rows: list[tuple[str, ...]] = [("ID", "STATE", "SINCE", "AGENT", "CONTAINER", "TASK", "MESSAGE")]
         for task in engines["tasks"]:
             number = "-" if task["engine_id"] is None else str(task["engine_id"])
             since = duration(now - task["since"])

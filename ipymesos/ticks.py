@@ -1,0 +1,61 @@
+"""Time that passes: for the core, for people who wait, and for a master that doesn't come back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from .core.explain import explain
+from .core.messages import Ticked
+from .core.model import Everything
+from .errors import MesosError
+from .owner import Owner
+
+TICK_WHILE_WAITING, TICK = 0.25, 1.0  # seconds
+SAY_WHY_AFTER = 5.0  # seconds of waiting, and again after as many
+UNREGISTERED_TIMEOUT = 1.0  # seconds that a stop waits for a registration that is under way
+GONE_MASTER_TIMEOUT = 30.0  # seconds that a stop waits for a master that has gone
+
+log = logging.getLogger("ipymesos.app")
+
+
+async def pass_time(owner: Owner, ended: asyncio.Event) -> MesosError | None:
+    """Tick until `ended`, or until a stop has waited for its master for too long: then the error, if it is one."""
+    clock = asyncio.get_running_loop().time
+    told, gone_since = _Told(clock()), 0.0
+    while not ended.is_set():
+        state = owner.state
+        waiting = bool(state.cluster.stopping) or bool(explain(state, owner.clock()).groups)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(ended.wait(), TICK_WHILE_WAITING if waiting else TICK)
+        owner.post(Ticked())
+        told.why(state, owner.clock(), clock(), waiting)
+        if not state.cluster.stopping or state.session.connected:
+            gone_since = clock()
+        elif not state.cluster.framework_id:
+            if clock() - gone_since > UNREGISTERED_TIMEOUT:
+                return None  # no master knows of us, so nothing is left there
+        elif clock() - gone_since > GONE_MASTER_TIMEOUT:
+            return MesosError(
+                f"the Mesos master was gone for {GONE_MASTER_TIMEOUT:.0f} s while stopping, so the tasks may still run;"
+                " start and stop this cluster again when the master is back"
+            )
+    return None
+
+
+class _Told:
+    """What was said of why something waits: again only when it has become another reason."""
+
+    def __init__(self, now: float) -> None:
+        self.said, self.quiet_until = "", now + SAY_WHY_AFTER
+
+    def why(self, state: Everything, wall_clock: float, now: float, waiting: bool) -> None:
+        if not waiting:
+            self.said, self.quiet_until = "", now + SAY_WHY_AFTER
+        elif now > self.quiet_until:
+            self.quiet_until = now + SAY_WHY_AFTER
+            why = explain(state, wall_clock).summary
+            if (without_times := "".join(c for c in why if not c.isdigit())) != self.said:
+                log.info("waiting: %s", why)
+                self.said = without_times
