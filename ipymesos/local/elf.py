@@ -71,7 +71,10 @@ class _File:
 
     def pack(self, layout: str, offset: int, value: int) -> None:
         self.unpack(layout, offset, "a field to be written")
-        struct.pack_into("<" + layout, self.content, offset, value)
+        try:
+            struct.pack_into("<" + layout, self.content, offset, value)
+        except struct.error as error:
+            raise ElfError(f"{value} does not fit into the field at offset {offset}: {error}") from None
 
     def _read_headers(self) -> None:
         ident = self.content[:6]
@@ -145,7 +148,8 @@ def loosen(path: Path, edit: Edit) -> Outcome:
 
 def _drop_versions(file: _File, dropped: set[str]) -> set[int]:
     """Unlink the version needs of the dropped libraries; the version indexes that they had."""
-    place = file.offset(file.value(DT_VERNEED, "DT_VERNEED"), "version needs")
+    first = file.value(DT_VERNEED, "DT_VERNEED")
+    begin = place = file.offset(first, "version needs")
     total = file.value(DT_VERNEEDNUM, "DT_VERNEEDNUM")
     indexes: set[int] = set()
     previous: int | None = None
@@ -155,21 +159,26 @@ def _drop_versions(file: _File, dropped: set[str]) -> set[int]:
         if file.string(name) not in dropped:
             previous, kept = place, kept + 1
         else:
-            if previous is None:
-                raise ElfError(f"the first version need, {file.string(name)}, would be dropped: that is not supported")
             entry = place + auxiliary
             for _ in range(count):
                 _hash, _flags, index, _name, following = file.unpack("IHHII", entry, "needed version")
                 indexes.add(index & VERSION_MASK)
                 entry += following
-            (distance,) = file.unpack("I", previous + 12, "version need")  # vn_next of the last one kept
-            file.pack("I", previous + 12, distance + step if step else 0)
+            if previous is None:
+                first = file.value(DT_VERNEED, "DT_VERNEED") + place + step - begin
+            else:
+                (distance,) = file.unpack("I", previous + 12, "version need")  # vn_next of the last one kept
+                file.pack("I", previous + 12, distance + step if step else 0)
         if not step:
             break
         place += step
+    if not kept:
+        raise ElfError(f"no library with versions would be left of {', '.join(sorted(dropped))}")
     for offset, tag, _value in file.dynamic:
         if tag == DT_VERNEEDNUM:
             file.pack("Q", offset + 8, kept)
+        elif tag == DT_VERNEED:
+            file.pack("Q", offset + 8, first)
     return indexes
 
 

@@ -139,7 +139,8 @@ def end_everything(work_dir: str, docker: bool) -> str:
                 send(pid, signal.SIGTERM)
                 asked.add(pid)
         time.sleep(0.02)
-    return problem
+    # Once more: a `docker run` that was under way when we looked is over now.
+    return problem or (remove_containers(work_dir) if docker else "")
 
 
 def send(pid: int, number: signal.Signals) -> None:

@@ -17,7 +17,8 @@ import sys
 import threading
 import time
 import uuid
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 
 def records(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
@@ -32,7 +33,9 @@ def records(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
 class Framework:
     """Subscribed on construction; `events` has everything that the master said. Use as a context manager."""
 
-    def __init__(self, master: str, framework_id: str = "", credentials: str = "", roles: list[str] | None = None) -> None:
+    def __init__(
+        self, master: str, framework_id: str = "", credentials: str = "", roles: list[str] | None = None
+    ) -> None:
         self.master, self.credentials = master, credentials
         info: dict[str, Any] = {
             "name": "plain",
@@ -90,7 +93,11 @@ class Framework:
                 status = event["update"]["status"]
                 if "uuid" in status:
                     self.acknowledge(status)
-                if kind != "UPDATE" or status["task_id"]["value"] != wanted["task"] or status["state"] != wanted["state"]:
+                if (
+                    kind != "UPDATE"
+                    or status["task_id"]["value"] != wanted["task"]
+                    or status["state"] != wanted["state"]
+                ):
                     continue
             if event["type"] == kind:
                 return event
@@ -128,7 +135,9 @@ class Framework:
         info = {"name": task, "task_id": {"value": task}, "agent_id": offer["agent_id"], "executor": executor,
                 "resources": amounts}  # fmt: skip
         operation = {"type": "LAUNCH", "launch": {"task_infos": [info]}}
-        self.call("ACCEPT", accept={"offer_ids": [offer["id"]], "operations": [operation], "filters": {"refuse_seconds": 0}})
+        self.call(
+            "ACCEPT", accept={"offer_ids": [offer["id"]], "operations": [operation], "filters": {"refuse_seconds": 0}}
+        )
         agent: str = offer["agent_id"]["value"]
         return agent
 
