@@ -25,7 +25,7 @@ from traitlets import TraitError
 from . import mesos, progress, view
 from .config import MesosOptions
 from .connection import Connection
-from .core.messages import Action, ListAgents, StopWanted
+from .core.messages import Action, Event, ListAgents, Offered, StopWanted
 from .core.model import CONTROLLER, Cluster, EngineSet, Everything, Session, Spec
 from .daemonfile import OwnDaemonFile
 from .driver import Driver
@@ -77,6 +77,7 @@ class App:
         self.file = OwnDaemonFile(self.paths.daemon_file)
         self._driver: Driver | None = None
         self._registered = self._afresh = False
+        self._published = ""  # the controller's task for which the connection files were written
         self._connection = Connection()
         self._python = sys.version_info[:2] if self.options.check_python else None
 
@@ -172,12 +173,18 @@ class App:
         driver = Driver(
             framework,
             master,
-            post=lambda event: on_loop(self.owner.post, event),
+            post=lambda event: on_loop(self._post, event),
             fatal=lambda error: on_loop(self._driver_gave_up, error, master),
             connect_timeout=self.options.connect_timeout,
         )
         self._driver = driver
         driver.start()
+
+    def _post(self, event: Event) -> None:
+        """What Mesos tells, with the controller's address as the user wants it."""
+        if isinstance(event, Offered) and self.options.controller_ip:
+            event = Offered(tuple(replace(offer, ip=self.options.controller_ip) for offer in event.offers))
+        self.owner.post(event)
 
     def _driver_gave_up(self, error: Exception, master: str) -> None:
         cluster = self.owner.state.cluster
@@ -241,24 +248,17 @@ class App:
             log.info(line)
         cluster = after.cluster
         controller = cluster.controller
-        if controller is not None and (
-            before.cluster.controller is None or before.cluster.controller.id != controller.id
-        ):
-            self._write_files(cluster)
+        if controller is not None and controller.id != self._published:
+            args = cluster.spec.controller.args if cluster.spec.controller else ()
+            self._connection.write_files(self.paths, controller, args)
+            self._published = controller.id
         if after.session.connected and not self._registered:
             self._registered = True
-            if cluster.tasks:
-                self._write_files(cluster)
             self.file.tell(ready=True)
         if after.session.torn_down:
             self._end()
         elif not cluster.stopping:
             self._check_hope(cluster)
-
-    def _write_files(self, cluster: Cluster) -> None:
-        if cluster.controller is not None:
-            args = cluster.spec.controller.args if cluster.spec.controller else ()
-            self._connection.write_files(self.paths, cluster.controller, args)
 
     def _check_hope(self, cluster: Cluster) -> None:
         """Stop when the controller, or the engines that `start -n` asked for, can't be launched."""

@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument(
         "-n", type=engines, metavar="ENGINES", help="how many engines to start, 1 or more (default: none yet)"
     )
+    start.usage = f"{start.prog} [-n ENGINES] [--profile NAME] [--OPTION VALUE ...] [-- ARGUMENT ...]"
     start.add_argument("--options", metavar="-", choices=["-"], help=argparse.SUPPRESS)
     start.add_argument("--verbose", action="store_true", help="log every request and call, never a key")
     start.add_argument("controller_args", nargs="*", metavar="-- ARGUMENT", help="arguments for ipcontroller, after --")

@@ -13,6 +13,7 @@ from .errors import ConfigError
 from .paths import Paths
 from .traits import from_text
 
+NOT_OURS = {"start_timeout"}  # the launchers'; who sits before the terminal sees what a start waits for, and decides
 CONFIG_FILE = "ipcluster_config.py"
 SECTIONS = ("MesosLauncher", "MesosOptions")  # the launchers' section, and our own over it
 
@@ -20,19 +21,14 @@ SECTIONS = ("MesosLauncher", "MesosOptions")  # the launchers' section, and our 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """`--memory "2 GB"` for the trait `memory`, and so on; help and default are the trait's."""
     group = parser.add_argument_group("options", "also from c.MesosOptions and c.MesosLauncher in ipcluster_config.py")
-    for name in MesosOptions.option_names():
+    names = set(MesosOptions.option_names()) - NOT_OURS
+    for name in (name for name in vars(MesosOptions) if name in names):  # in the order in which they are written there
         trait = MesosOptions.class_traits()[name]
-        default = trait.default_value
-        said = (
-            f"{trait.help} (default: {default})"
-            if default not in ("", None) and "Default" not in trait.help
-            else trait.help
-        )
+        said = trait.help
+        if isinstance(trait.default_value, (str, int, float)) and trait.default_value != "" and "Default" not in said:
+            said += f" (default: {trait.default_value})"
         group.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=f"option_{name}",
-            metavar="VALUE",
-            help=said.replace("%", "%%"),
+            f"--{name.replace('_', '-')}", dest=f"option_{name}", metavar="VALUE", help=said.replace("%", "%%")
         )
 
 
@@ -40,7 +36,7 @@ def chosen_options(arguments: argparse.Namespace, profile_dir: Path) -> MesosOpt
     """The options by precedence: command line, profile, environment, default. TraitError for a bad one."""
     options = MesosOptions(config=profile_config(profile_dir))
     for name in MesosOptions.option_names():
-        text = getattr(arguments, f"option_{name}")
+        text = getattr(arguments, f"option_{name}", None)
         if text is not None:
             setattr(options, name, from_text(options.traits()[name], text))
     return options
