@@ -189,6 +189,8 @@ class Driver(MesosSchedulerDriver):
             if self._lost:
                 reason = self._lost
                 raise StreamError(reason) from None
+            if self._started:
+                reason = "another master leads"
             raise
         finally:
             stream.close()
