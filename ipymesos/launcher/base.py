@@ -232,7 +232,7 @@ class MesosLauncher(MesosOptions, BaseLauncher):
             raise error
         if not app._stopping:
             app.log.critical(str(error))
-        raise SystemExit(exit_code(error)) from error
+        raise SystemExit(exit_code(error)) from None
 
     _what = ""
 

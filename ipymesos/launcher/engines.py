@@ -59,16 +59,20 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
                 f"engines on Mesos need a controller on Mesos, not {type(controller).__name__}: "
                 "use --controller=mesos, or c.Cluster.controller_launcher_class = 'mesos'"
             )
-        self.engine_spec(self.engine_args)  # its faults are found here rather than in the daemon
         try:
             self._use(self._find())
         except errors.NotRunning as error:
-            reason = getattr(controller, "reason", "")
+            if controller is not None and controller.poll() is not None and controller.reason:
+                raise errors.StartFailed(controller.reason) from None
             raise errors.NotRunning(
-                reason or f"{error}; start it with: ipcluster start --controller=mesos --engines=mesos"
+                f"{error}; start it with: ipcluster start --controller=mesos --engines=mesos"
             ) from None
         assert self._daemon is not None
-        known = self._daemon.status()["engines"].get(self.engine_set_id)
+        self.engine_spec(self.engine_args)  # its faults are found here rather than in the daemon
+        status = self._daemon.status()
+        if status["state"] == "stopping":
+            raise errors.StartFailed(status.get("error") or "the cluster is stopping")
+        known = status["engines"].get(self.engine_set_id)
         if known is not None and known["state"] != "stopping":
             raise errors.ConfigError(f"the engine set {self.engine_set_id} already runs; choose another name")
         self.n = n

@@ -34,7 +34,12 @@ def cluster(user: Account, **more: Any) -> ipp.Cluster:
     config.MesosLauncher.memory = "64 MB"
     more.setdefault("config", config)
     return ipp.Cluster(
-        controller="mesos", engines="mesos", profile_dir=str(user.profile), load_profile=False, shutdown_atexit=False, **more
+        controller="mesos",
+        engines="mesos",
+        profile_dir=str(user.profile),
+        load_profile=False,
+        shutdown_atexit=False,
+        **more,
     )
 
 
