@@ -20,10 +20,10 @@ GONE_MASTER_TIMEOUT = 30.0  # seconds that a stop waits for a master that has go
 log = logging.getLogger("ipymesos.app")
 
 
-async def pass_time(owner: Owner, ended: asyncio.Event) -> MesosError | None:
-    """Tick until `ended`, or until a stop has waited for its master for too long: then the error, if it is one."""
+async def pass_time(owner: Owner, ended: asyncio.Event, patience: float = GONE_MASTER_TIMEOUT) -> MesosError | None:
+    """Tick until `ended`, or until a stop has waited `patience` seconds for its master: then the error, if it is one."""
     clock = asyncio.get_running_loop().time
-    told, gone_since = _Told(clock()), 0.0
+    told, gone_since = _Told(clock()), clock()
     while not ended.is_set():
         state = owner.state
         waiting = bool(state.cluster.stopping) or bool(explain(state, owner.clock()).groups)
@@ -36,9 +36,9 @@ async def pass_time(owner: Owner, ended: asyncio.Event) -> MesosError | None:
         elif not state.cluster.framework_id:
             if clock() - gone_since > UNREGISTERED_TIMEOUT:
                 return None  # no master knows of us, so nothing is left there
-        elif clock() - gone_since > GONE_MASTER_TIMEOUT:
+        elif clock() - gone_since > patience:
             return MesosError(
-                f"the Mesos master was gone for {GONE_MASTER_TIMEOUT:.0f} s while stopping, so the tasks may still run;"
+                f"the Mesos master was gone for {patience:.0f} s while stopping, so the tasks may still run;"
                 " start and stop this cluster again when the master is back"
             )
     return None
