@@ -89,6 +89,26 @@ def subscribed(interval: float = 15.0) -> dict[str, Any]:
     return {"type": "SUBSCRIBED", "subscribed": body}
 
 
+def rescind(name: str) -> dict[str, Any]:
+    return {"type": "RESCIND", "rescind": {"offer_id": {"value": name}}}
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def silent(exchange: Exchange) -> None:
+    """Take the request and say nothing."""
+    exchange.hold()
+
+
+def half_a_head(exchange: Exchange) -> None:
+    exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Enc")
+    exchange.hold()
+
+
 def stay(exchange: Exchange) -> None:
     """Accept the framework and be quiet."""
     exchange.subscribed()
