@@ -7,14 +7,16 @@ The owner (a `LocalMesos`) writes lines to our stdin: first a JSON object, see `
 When stdin or the owner ends without a command: it is `stop` for a private work dir and `leave` for one that somebody
 named. Signals that ask for an end are `stop`. Mesos dies with us (boot.py, end_with).
 
-What belongs to this Mesos is found by the work dir alone: Mesos puts it into the environment of everything it runs
-(MESOS_DIRECTORY is an executor's sandbox) and mounts the sandbox into every container.
+What belongs to this Mesos is found by the work dir: Mesos puts it into the environment of everything it runs
+(MESOS_DIRECTORY is an executor's sandbox) and mounts the sandbox into every container. And what loses its parent
+becomes our child, since we are a subreaper (prctl(2)), so that nothing can hide.
 
 This file imports nothing of ipymesos: it runs by itself.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
@@ -30,6 +32,7 @@ MARK = "IPYMESOS_LOCAL_WORK_DIR"  # in the environment of the Mesos process and 
 MARKS = (MARK, "MESOS_DIRECTORY", "MESOS_CONTAINERIZER_RUNTIME_DIRECTORY")
 GRACE = 2.0  # s between the polite end of the executors and the other one
 PATIENCE = 10.0  # s until we say that something cannot be ended or removed
+PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36
 
 
 @dataclass(frozen=True)
@@ -93,15 +96,17 @@ class Keeper:
         say(started=self.mesos.pid)
 
     def reap(self) -> None:
-        if self.mesos is not None and self.mesos.poll() is not None:
-            say(ended=self.mesos.returncode)
-            self.mesos = None
+        for pid, status in bury():
+            if self.mesos is not None and pid == self.mesos.pid:
+                self.mesos.returncode = os.waitstatus_to_exitcode(status)
+                say(ended=self.mesos.returncode)
+                self.mesos = None
 
     def end(self, sweep: bool) -> int:
         if self.mesos is not None:
             self.mesos.kill()  # it has no orderly end; a framework must not see its executors go before the master
             self.mesos.wait()
-        problem = end_everything(self.orders.work_dir, self.orders.docker) if sweep else ""
+        problem = end_everything(self.orders.work_dir, self.orders.docker, os.getpid()) if sweep else ""
         if sweep and self.orders.private:
             problem = problem or remove(Path(self.orders.work_dir))
         say(stopped=problem)
@@ -123,12 +128,30 @@ def say(**answer: object) -> None:
         return  # the owner is dead: nobody listens, the work goes on
 
 
-def end_everything(work_dir: str, docker: bool) -> str:
-    """End what runs under the work dir; "" or a sentence on what could not be ended."""
+def bury() -> list[tuple[int, int]]:
+    """The children that have ended, adopted ones included, and their wait statuses."""
+    dead = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return dead
+        if pid == 0:
+            return dead
+        dead.append((pid, status))
+
+
+def end_everything(work_dir: str, docker: bool, reaper: int | None = None) -> str:
+    """End what runs under the work dir, and what is below us when we are the `reaper`; "" or what could not be ended."""
     problem = remove_containers(work_dir) if docker else ""
     began = time.monotonic()
     asked: set[int] = set()
-    while pids := find_processes(work_dir):
+    while True:
+        if reaper is not None:
+            bury()
+        pids = find_processes(work_dir, reaper)
+        if not pids:
+            break
         passed = time.monotonic() - began
         if passed > PATIENCE:
             return f"processes that could not be ended: {', '.join(map(str, sorted(pids)))}"
@@ -139,6 +162,8 @@ def end_everything(work_dir: str, docker: bool) -> str:
                 send(pid, signal.SIGTERM)
                 asked.add(pid)
         time.sleep(0.02)
+    if reaper is not None:
+        bury()  # those that died while we looked
     # Once more: a `docker run` that was under way when we looked is over now.
     return problem or (remove_containers(work_dir) if docker else "")
 
@@ -150,8 +175,11 @@ def send(pid: int, number: signal.Signals) -> None:
         return  # it ended meanwhile
 
 
-def find_processes(work_dir: str) -> set[int]:
-    """Processes that this Mesos started, by what their environment says, and all descendants of these."""
+def find_processes(work_dir: str, reaper: int | None = None) -> set[int]:
+    """Processes that this Mesos started, by what their environment says, and all descendants of these.
+
+    With a reaper all its descendants count, too.
+    """
     marks = [f"{name}={work_dir}".encode() for name in MARKS]
     parents: dict[int, int] = {}
     found: set[int] = set()
@@ -169,6 +197,8 @@ def find_processes(work_dir: str) -> set[int]:
         parents[int(entry)] = int(parent)
         if any(v == mark or v.startswith(mark + b"/") for v in variables for mark in marks):
             found.add(int(entry))
+    if reaper is not None:
+        found.add(reaper)
     ours = os.getpid()
     spared = {ours}
     while ours := parents.get(ours, 0):
@@ -224,7 +254,15 @@ def remove(folder: Path) -> str:
         time.sleep(0.02)
 
 
+def adopt() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    libc.prctl(PR_SET_NAME, b"mesos-keeper", 0, 0, 0)
+
+
 def main() -> int:
+    adopt()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     wakeup, writer = os.pipe()
     os.set_blocking(writer, False)

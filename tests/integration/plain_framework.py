@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -54,6 +55,7 @@ class Framework:
         self.seen: list[dict[str, Any]] = []
         self.connection = http.client.HTTPConnection(master, timeout=60)
         self.connection.request("POST", "/api/v1/scheduler", json.dumps(body), self.headers())
+        self.socket: socket.socket = self.connection.sock
         response = self.connection.getresponse()
         if response.status != 200:
             text = response.read().decode()
@@ -68,6 +70,8 @@ class Framework:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)  # closing alone would wait for the reader, and that for the master
+        self.thread.join()
         self.connection.close()
 
     def headers(self, stream: str = "") -> dict[str, str]:
