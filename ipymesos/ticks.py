@@ -21,7 +21,7 @@ log = logging.getLogger("ipymesos.app")
 
 
 async def pass_time(owner: Owner, ended: asyncio.Event, patience: float = GONE_MASTER_TIMEOUT) -> MesosError | None:
-    """Tick until `ended`, or until a stop has waited `patience` seconds for its master: then the error, if it is one."""
+    """Tick until `ended`, or until a stop has waited `patience` seconds for its master; returns the error of that."""
     clock = asyncio.get_running_loop().time
     told, gone_since = _Told(clock()), clock()
     while not ended.is_set():

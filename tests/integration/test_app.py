@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ipyparallel as ipp
+import psutil
 import pytest
 
 from ipymesos.client import Daemon
@@ -304,3 +305,65 @@ def test_the_private_mesos_ends_with_it(tmp_path: Path) -> None:
     host, port = status["master"].split(":")
     with pytest.raises(OSError):
         socket.create_connection((host, int(port)), timeout=2)
+
+
+def test_killed_it_leaves_no_private_mesos(tmp_path: Path) -> None:
+    with Start(tmp_path, "-n", "1", *SMALL, environment={"IPYMESOS_MASTER": "", "TMPDIR": str(tmp_path)}) as start:
+        start.running(1)
+        assert executors(tmp_path)
+        start.process.kill()
+        start.wait()
+        eventually(lambda: not executors(tmp_path), 30)
+    with Start(tmp_path, "-n", "1", *SMALL, environment={"IPYMESOS_MASTER": ""}) as again:
+        again.running(1)
+        again.daemon().stop("enough")
+        assert again.wait() == 0, again.error
+    assert files(tmp_path) == set()
+
+
+def test_the_master_goes_and_comes_back(tmp_path: Path) -> None:
+    with LocalMesos(agents=1) as own:
+        with Start(tmp_path, "--master", own.master, "-n", "1", *SMALL) as start:
+            before = start.running(1)
+            own.kill()
+            eventually(lambda: not start.daemon().status()["connected"], 30)
+            own.restart()
+            eventually(lambda: start.daemon().status()["connected"], 60)
+            after = start.running(1)
+            assert after["framework_id"] == before["framework_id"]
+            assert after["controller"]["task"] == before["controller"]["task"]
+            with ipp.Client(profile_dir=str(tmp_path)) as client:
+                client.wait_for_engines(1, timeout=30)
+                assert client[:].apply_sync(os.getpid)
+            assert "lost the Mesos master" in "".join(start.out) and "registered again" in "".join(start.out)
+            start.daemon().stop("enough")
+            assert start.wait() == 0, start.error
+        eventually(lambda: not executors(own.work_dir), 20)
+        assert frameworks(own.master) == []
+
+
+def test_no_key_gets_out(mesos: LocalMesos, tmp_path: Path) -> None:
+    """Not over REST, nor in what is printed, nor in anybody's arguments or environment, nor at the master."""
+    with Start(tmp_path, "--master", mesos.master, "-n", "1", "--verbose", *SMALL) as start:
+        start.running(1)
+        daemon = start.daemon()
+        state = json.loads(Paths(tmp_path).state_file.read_bytes())
+        secrets = [value for name, value in state["connection"].items() if name != "cluster_id" and value]
+        secrets.append(DaemonFile.read(Paths(tmp_path).daemon_file).token)  # type: ignore[union-attr]
+        assert len(secrets) == 3 and all(len(secret) >= 40 for secret in secrets)
+        texts = {"status": json.dumps(daemon.status()), "explain": json.dumps(daemon.explain())}
+        texts["cluster"] = json.dumps(state["cluster"])
+        for path in ("master/state", "master/frameworks", "master/tasks"):
+            with urllib.request.urlopen(f"http://{mesos.master}/{path}", timeout=10) as answer:
+                texts[path] = answer.read().decode()
+        for process in [*executors(mesos.work_dir), psutil.Process(start.process.pid)]:
+            texts[f"process {process.pid}"] = " ".join(process.cmdline()) + str(process.environ())
+        for path in Path(mesos.work_dir).rglob("std*"):
+            if path.is_file():
+                texts[str(path)] = path.read_text(errors="replace")
+        daemon.stop("enough")
+        assert start.wait() == 0
+        texts["output"] = "".join(start.out) + start.error
+    assert len(texts) >= 11
+    for place, text in texts.items():
+        assert not [secret for secret in secrets if secret in text], place
