@@ -12,7 +12,8 @@ import signal
 import sys
 import tempfile
 import traceback
-from typing import Callable, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
 from . import processes
 
@@ -23,7 +24,8 @@ def run(body: Callable[[], None], log: str, parent: int) -> NoReturn:
     """Be a process of one's own, call `body`, and end with the exit status it asks for.
 
     SystemExit with a negative code, minus a signal's number, ends the process with that signal: it was caught to end
-    in good order, and whoever waits shall still see why. `log` is a path for stdout and stderr, `parent` the pid that must still be our parent.
+    in good order, and whoever waits shall still see why. `log` is a path for stdout and stderr, `parent` the pid that
+    must still be our parent.
     """
     code = 1
     try:
@@ -67,7 +69,7 @@ def _reset(log: str, parent: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     atexit._clear()
     atexit.register(logging.shutdown)
-    atexit.register(multiprocessing.util._exit_function)  # ends the child's own daemon processes, as usual
+    atexit.register(multiprocessing.util._exit_function)  # type: ignore[attr-defined]  # ends the child's own daemon processes, as usual
     _redirect(log)
     random.seed()
     if "numpy.random" in sys.modules:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from math import ceil, log2
 from multiprocessing import Process
-from typing import Any, Callable
+from typing import Any
 
 from ipyparallel.controller.app import IPController
 from traitlets.config import Config
 
-from . import processes
+from . import death, processes
 from .redact import hide_in_logs
 
 Report = Callable[[dict[str, Any]], None]
@@ -45,7 +46,8 @@ class Controller(IPController):
         self.engine_ip = self.client_ip = ip
         self.monitor_ip = LOOPBACK  # only our own processes talk there
         self.ports = list(payload["internal_ports"])
-        self.engine_ports = self.client_ports = []
+        self.set_trait("engine_ports", [])
+        self.set_trait("client_ports", [])
         self.broadcast_scheduler_depth = int(log2(len(self.engine_info["broadcast"])))
         self.config.Session.key = self.engine_info["key"].encode()
         self.config.Session.signature_scheme = self.engine_info["signature_scheme"]
@@ -77,7 +79,8 @@ class Controller(IPController):
     def _child_ended(self, name: str, process: Process, fd: int, events: int) -> None:
         self.loop.remove_handler(fd)
         process.join()
-        self._report({"event": "broken", "message": f"{name} of ipcontroller ended with exit status {process.exitcode}"})
+        message = f"ipcontroller's {name} has ended: {death.words(process.exitcode or 0)}"
+        self._report({"event": "broken", "message": message})
         self.terminate_children()
         self.loop.add_callback(sys.exit, 1)
 

@@ -55,26 +55,24 @@ class MemoryWatch:
             text = self._events.read_text() if self._events else ""
         except OSError:
             return 0
-        fields = dict(line.split(None, 1) for line in text.splitlines() if " " in line)
-        return int(fields.get("oom_kill", 0))
+        for line in text.splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+        return 0
 
 
 def _files(root: Path, membership: Path) -> tuple[Path | None, Path | None]:
     """The files with the counter and with the limit. In a container the group's own folder is often the root."""
-    v1 = v2 = None
     for line in membership.read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
-            v1 = path.lstrip("/")
+            base, events, limit = root / "memory", "memory.oom_control", "memory.limit_in_bytes"
         elif not controllers:
-            v2 = path.lstrip("/")
-    for base, path, events, limit in (
-        (root / "memory", v1, "memory.oom_control", "memory.limit_in_bytes"),
-        (root, v2, "memory.events", "memory.max"),
-    ):
-        if path is None:
+            base, events, limit = root, "memory.events", "memory.max"
+        else:
             continue
-        for folder in (base / path, base):
+        for folder in (base / path.lstrip("/"), base):
             if (folder / events).exists():
                 return folder / events, folder / limit
     return None, None

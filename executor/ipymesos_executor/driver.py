@@ -1,9 +1,9 @@
 """pymesos' executor driver, with its faults repaired (Mesos: docs/executor-http-api.md).
 
-What Mesos' own executor library does and pymesos does not: subscribe at the path of our own agent, keep every status
-update until it is acknowledged, send them again when the agent comes back, wait while the agent boots, end with the agent
-unless the framework checkpoints. What pymesos does besides, and this driver does not: die of a repeated launch, interrupt
-the main thread, kill its own process group, log what the tasks were given.
+What Mesos' own executor library does and pymesos does not: subscribe at the path of our own agent, keep every
+status update until it is acknowledged, send them again when the agent comes back, wait while the agent boots, end
+with the agent unless the framework checkpoints. What pymesos does besides, and this driver does not: die of a
+repeated launch, interrupt the main thread, kill its own process group, log what the tasks were given.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
-from typing import Any, Mapping
+from typing import Any
 
 _interrupt = signal.getsignal(signal.SIGINT)
 from pymesos import Executor, MesosExecutorDriver  # noqa: E402

@@ -7,7 +7,8 @@ import json
 import os
 import signal
 import sys
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import zmq
 from ipyparallel import error
@@ -96,8 +97,14 @@ def _signum(wanted: int | str) -> int:
     return int(signal.Signals(wanted)) if wanted else 0
 
 
+def _forked_by_user() -> None:
+    """A process that the user's code forks shall end by SIGTERM, as multiprocessing.Pool expects of its workers."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def run(payload: dict[str, Any], report: Report) -> None:
     """Be this engine until its end."""
+    os.register_at_fork(after_in_child=_forked_by_user)
     info = payload["engine_info"]
     hide_in_logs([info.get("key") or "", info.get("curve_serverkey") or ""])
     app = Engine.instance(report=report, connection_info_env=json.dumps(info), config=Config(DEFAULTS))

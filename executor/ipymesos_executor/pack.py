@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import signal
-from typing import Any, Callable, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from . import ports, processes
 from .death import MemoryWatch
@@ -20,7 +21,7 @@ IDLE = 60.0  # seconds without any task after which the container is given back
 LAST_GRACE = 1.0  # seconds from SIGTERM to SIGKILL when the whole executor ends
 PORTS_POLL = 0.02  # seconds between two looks at who listens
 PORTS_TIMEOUT = 30.0  # seconds for ipcontroller to listen on all its ports
-ACKNOWLEDGE = 2.0  # seconds to wait for the agent to take the last status updates
+ACKNOWLEDGE = 0.5  # seconds for the agent to take the last status updates; it does not if the framework has ended
 LOOPBACK = "127.0.0.1"
 
 
@@ -198,9 +199,7 @@ class Pack:
         elif extra := found - wanted:
             self.fail(task, f"ipcontroller listens on ports it was not given: {_listed(extra)}")
         elif left <= 0:
-            self.fail(
-                task, f"ipcontroller does not listen on {_listed(wanted - found)} after {PORTS_TIMEOUT:g} s"
-            )
+            self.fail(task, f"ipcontroller does not listen on {_listed(wanted - found)} after {PORTS_TIMEOUT:g} s")
         else:
             self.loop.later(PORTS_POLL, self.look_at_ports, task, left - PORTS_POLL)
 

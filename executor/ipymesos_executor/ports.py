@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Iterable
+from collections.abc import Iterable
 
 LISTEN = "0A"  # the state's number in /proc/net/tcp (the kernel's include/net/tcp_states.h)
 

@@ -6,16 +6,27 @@ import gc
 import importlib
 import os
 import sys
-from typing import Iterable
+from collections.abc import Iterable
 
-ENGINE = """
-ipymesos_executor.engine ipymesos_executor.unregister ipyparallel.engine.app ipyparallel.engine.kernel ipyparallel.serialize.canning
-ipykernel.debugger ipykernel.ipkernel ipykernel.zmqshell IPython IPython.core.completerlib IPython.core.oinspect
-IPython.core.magics.all IPython.extensions.storemagic tornado.platform.asyncio zmq.devices zmq.asyncio
-zmq.eventloop.zmqstream sqlite3 unicodedata bdb pickle
-""".split()
+ENGINE = [
+    "ipymesos_executor.engine",
+    "ipymesos_executor.unregister",
+    "ipyparallel.serialize.canning",
+    "ipykernel.debugger",
+    "ipykernel.zmqshell",
+    "IPython.core.completerlib",
+    "IPython.core.oinspect",
+    "IPython.core.magics.all",
+    "IPython.extensions.storemagic",
+    "tornado.platform.asyncio",
+    "zmq.devices",
+    "zmq.eventloop.zmqstream",
+    "sqlite3",
+    "unicodedata",
+    "bdb",
+]
 CONTROLLER = ["ipymesos_executor.controller"]
-OPTIONAL = {"IPython.core.magics.all", "IPython.extensions.storemagic", "jedi"}  # not in every version
+OPTIONAL = {"IPython.core.magics.all", "IPython.extensions.storemagic"}  # not in every version
 
 # A library that starts its threads at import can't be forked from: an engine would have the locks without the threads.
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

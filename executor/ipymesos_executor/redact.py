@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 SHORTEST = 8  # characters; nothing shorter is a key, and hiding it would hide ordinary words
 

@@ -45,7 +45,7 @@ class Task:
     verdict: Verdict | None = None  # fixed before its process has ended
 
     def ended(self, code: int, out_of_memory: str) -> Verdict:
-        """What an end with this exit status (negative: a signal) means. `out_of_memory`: the kernel's reason, if it was."""
+        """What an end with this exit status (negative: a signal) means. `out_of_memory`: how to say so, if it was."""
         if self.verdict is not None:
             return self.verdict
         if self.asked:

@@ -22,13 +22,15 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, NoReturn
+from typing import Any, NoReturn
 
 from . import child, preload, processes
 from .lines import Lines, encode
 
 FAREWELL = 1.0  # seconds from SIGTERM to SIGKILL when the executor is gone
+HUB_FAREWELL = 0.3  # seconds for the hub to hear of the last ones; it may be gone as well
 FORGET = (  # these would override what the task's payload says
     "IPP_CONNECTION_INFO",
     "IPP_SESSION_KEY",
@@ -244,17 +246,18 @@ class Zygote:
                 os._exit(code)
 
     def end(self) -> None:
-        """End all children, and wait for what tells the hub of them, FAREWELL at most for either."""
+        """End all children. The hub is told of them as far as it still listens."""
         processes.send(list(self.children), signal.SIGTERM)
-        if not self.wait_for_children():
+        if not self.wait_for(self.children, FAREWELL):
             for pid in self.children:
                 processes.send(processes.session_members(pid), signal.SIGKILL)
-            self.wait_for_children()
+            self.wait_for(self.children, FAREWELL)
+        self.wait_for(self.helpers, HUB_FAREWELL)
 
-    def wait_for_children(self) -> bool:
-        deadline = time.monotonic() + FAREWELL
+    def wait_for(self, those: Collection[int], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
         self.reap()
-        while self.children or self.helpers:
+        while those:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False

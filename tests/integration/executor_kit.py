@@ -20,8 +20,10 @@ from tests.helpers import eventually
 PORTS = 18
 FIRST, LAST = 20000, 31000  # below what Linux hands out by itself
 SOURCE = str(Path(ipymesos_executor.__file__).parents[1])
-MAIN = "import socket, sys; from ipymesos_executor import zygote; " \
-       "zygote.main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], sys.argv[3:])"
+MAIN = (
+    "import socket, sys; from ipymesos_executor import zygote; "
+    "zygote.main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], sys.argv[3:])"
+)
 
 
 def free_ports(n: int = PORTS) -> list[int]:
@@ -59,8 +61,8 @@ def payloads(curve: bool = True, ports: list[int] | None = None, **more: Any) ->
         "registration": ports[0],
     }
     names = ("control", "mux", "task", "iopub", "hb_ping", "hb_pong")
-    engine = {**common, **dict(zip(names, ports[1:7])), "broadcast": ports[7:9]}
-    client = {**common, **dict(zip(("control", "mux", "task"), ports[9:12])), "task_scheme": "leastload"}
+    engine = {**common, **dict(zip(names, ports[1:7], strict=True)), "broadcast": ports[7:9]}
+    client = {**common, **dict(zip(names[:3], ports[9:12], strict=True)), "task_scheme": "leastload"}
     client |= {"iopub": ports[12], "notification": ports[13], "broadcast": ports[14]}
     base = {"protocol": 1, "python": list(sys.version_info[:2]), "cluster_id": "", "engine_info": engine, "args": []}
     controller = {
@@ -85,15 +87,27 @@ def keys(controller: dict[str, Any]) -> list[bytes]:
 class Zygote:
     """A zygote process of its own; `with` ends it and everything below it."""
 
-    def __init__(self, kind: str, folder: Path, *preload: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        folder: Path,
+        *preload: str,
+        environ: dict[str, str] | None = None,
+        extra_path: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.channel, theirs = socket.socketpair()
         self.channel.settimeout(0.2)
-        environ = {**os.environ, "PYTHONPATH": SOURCE, "TMPDIR": str(folder), **(environ or {})}
+        path = os.pathsep.join([SOURCE, *([str(extra_path)] if extra_path else [])])
+        environ = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(folder), **(environ or {})}
         self.errors = open(folder / f"zygote-{kind}.err", "wb")
         self.process = subprocess.Popen(
             [sys.executable, "-c", MAIN, str(theirs.fileno()), kind, *preload],
-            pass_fds=[theirs.fileno()], cwd=folder, env=environ, stdin=subprocess.DEVNULL, stderr=self.errors,
+            pass_fds=[theirs.fileno()],
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stderr=self.errors,
         )
         theirs.close()
         self.lines = Lines()

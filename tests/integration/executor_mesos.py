@@ -32,8 +32,14 @@ class Playground(Scheduler):
     """One framework; `with` tears it down. Offers are kept, updates are kept, nothing is decided."""
 
     def __init__(self, master: str, checkpoint: bool = False, **framework: Any) -> None:
-        info = {"user": "root", "name": "executor tests", "checkpoint": checkpoint, "failover_timeout": 60.0,
-                "capabilities": [{"type": "TASK_KILLING_STATE"}, {"type": "PARTITION_AWARE"}], **framework}
+        info = {
+            "user": "root",
+            "name": "executor tests",
+            "checkpoint": checkpoint,
+            "failover_timeout": 60.0,
+            "capabilities": [{"type": "TASK_KILLING_STATE"}, {"type": "PARTITION_AWARE"}],
+            **framework,
+        }
         self.driver = MesosSchedulerDriver(self, info, master, use_addict=False)
         self.offers: list[dict[str, Any]] = []
         self.updates: list[dict[str, Any]] = []
@@ -70,8 +76,15 @@ class Playground(Scheduler):
             "resources": [scalar("cpus", 0.1), scalar("mem", 64)],
         }
         infos = [
-            {"task_id": {"value": name}, "name": name, "agent_id": offer["agent_id"], "executor": info,
-             "data": data(payload), "resources": [scalar("cpus", 0.1), scalar("mem", 64)], **more}
+            {
+                "task_id": {"value": name},
+                "name": name,
+                "agent_id": offer["agent_id"],
+                "executor": info,
+                "data": data(payload),
+                "resources": [scalar("cpus", 0.1), scalar("mem", 64)],
+                **more,
+            }
             for name, payload in tasks.items()
         ]
         self.driver.launchTasks(offer["id"], infos, {"refuse_seconds": 0.0})
