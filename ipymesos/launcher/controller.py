@@ -66,7 +66,10 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
         self.pid, self.create_time = self._child.pid, psutil.Process(self._child.pid).create_time()
         self.notify_start({"pid": self.pid, "log": str(paths.log_file)})
         timeout = self.connect_timeout + (DOWNLOAD_TIMEOUT if self.master == "local" else self.start_timeout)
-        self._use(await spawn.ready(self._child, paths, timeout))
+        daemon = await spawn.ready(self._child, paths, timeout)
+        self._use(daemon)
+        status = daemon.status()
+        self.log.info("Framework %s on Mesos master %s", status["framework_id"], status["master"])
         self._follow(started_here=True)
 
     def _prepare_cluster(self) -> None:
@@ -114,7 +117,7 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
                 except FileNotFoundError:
                     pass  # it ends right now
             if time.monotonic() > deadline:
-                why = watcher.why if watcher is not None else "the scheduler is starting"
+                why = watcher.seen.why if watcher is not None else "the scheduler is starting"
                 raise TimeoutError(f"the controller was not there after {timeout:g} s: {why}")
             await asyncio.sleep(0.02)
         raise LauncherError(self.reason or "the controller was stopped")
@@ -160,7 +163,10 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
             return View(there=True)  # until the daemon's end, and nothing is missing
         controller = status["controller"]
         failed = controller["message"] if controller["state"] == "failed" else ""
-        return View(there=True, wanted=1, running=int(controller["state"] == "running"), failed=failed)
+        running = int(controller["state"] == "running")
+        return View(
+            there=True, wanted=1, running=running, failed=failed, why=controller["message"] or status["explain"]
+        )
 
     def _give_up(self, reason: str) -> None:
         self.log.error(reason)

@@ -16,9 +16,12 @@ from ipyparallel.cluster.launcher import (
 from traitlets import TraitError
 
 from .. import errors
+from ..client import Daemon
 from ..core.model import CONTROLLER
 from .base import MesosLauncher, StartError, signal_number
 from .watch import End, View
+
+RECALL_TIMEOUT = 3.0  # seconds; `ipcluster list` asks for every engine set, and must not hang on a stuck daemon
 
 
 class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
@@ -45,7 +48,7 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
                 await self._first_engine()
         except (TraitError, errors.IPyMesosError, LauncherError) as error:
             if app is not None and app.daemonize and not app._stopping:
-                await self.parent.stop_cluster()  # nobody else would
+                await app.cluster.stop_cluster()  # nobody else would
             self._fail(error if isinstance(error, StartError) else StartError(str(error), error))
 
     def _start(self, n: int) -> None:
@@ -109,7 +112,7 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
             if known is not None and known["state"] != "stopping":
                 self._daemon.drop_engines(self.engine_set_id)
             return known is None
-        except errors.NotRunning:
+        except errors.IPyMesosError:  # as while it ends
             return not self._daemon.alive
 
     def signal(self, sig: int | str) -> None:
@@ -122,8 +125,8 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
         super()._recall()
         assert self._daemon is not None
         try:
-            engines = self._daemon.status()["engines"]
-        except errors.NotRunning:
+            engines = Daemon(self._daemon.file, timeout=RECALL_TIMEOUT).status()["engines"]
+        except errors.IPyMesosError:
             if self._daemon.alive:
                 return  # it does not answer; that does not mean that the engines are gone
             raise NotRunning(f"{self._what} has ended with its scheduler") from None
@@ -139,7 +142,8 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
             return View(there=True)
         self.n = engines["wanted"]  # somebody may have scaled it
         failed = engines["message"] if engines["state"] == "failed" else ""
-        return View(there=True, wanted=engines["wanted"], running=engines["running"], failed=failed)
+        why = engines["message"] or status["explain"]
+        return View(there=True, wanted=engines["wanted"], running=engines["running"], failed=failed, why=why)
 
     def _give_up(self, reason: str) -> None:
         if not self._awaited:  # else start() will say it

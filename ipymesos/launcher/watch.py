@@ -31,6 +31,7 @@ class View:
     wanted: int = 0
     running: int = 0
     failed: str = ""  # why another try can't help
+    why: str = ""  # what it waits for
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,6 @@ class Watcher(threading.Thread):
         self._said = ("", False)
         self._said_at = 0.0
 
-    @property
-    def why(self) -> str:
-        """The daemon's one line about what keeps us waiting, as far as we know."""
-        return str(self.status.get("explain") or "")
-
     def run(self) -> None:
         while not self.closed.is_set():
             end = self._step()
@@ -127,7 +123,7 @@ class Watcher(threading.Thread):
         late = now - self._started_at >= self.start_timeout
         if late and not self.ever:
             return self._abandon(f"{self.what} did not run within {self.start_timeout:g} s: {self._explanation()}")
-        said = (seen.failed or self.why, late)
+        said = (seen.failed or seen.why, late)
         quiet = REPEAT if said == self._said else PATIENCE
         if said[0] and now - self._waiting_since >= PATIENCE and now - self._said_at >= quiet:
             self._said, self._said_at = said, now
@@ -144,7 +140,7 @@ class Watcher(threading.Thread):
         try:
             return str(self.target.explain()["text"])
         except (IPyMesosError, KeyError):
-            return self.why or "the scheduler gives no reason"
+            return self.seen.why or "the scheduler gives no reason"
 
 
 def end_of(daemon: Daemon, paths: Paths) -> End:
