@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from traitlets import TraitError
 
@@ -31,6 +32,7 @@ from .daemonfile import OwnDaemonFile
 from .driver import Driver
 from .errors import ConfigError, FrameworkRemoved, MesosError, NotAuthorized, StartFailed
 from .owner import Owner
+from .page import PageHandler
 from .paths import Paths
 from .service import ClusterService
 from .store import FileStore
@@ -54,6 +56,7 @@ class Start:
     n: int | None = None  # engines of FIRST_SET; None: engine sets come over REST
     controller_args: tuple[str, ...] = ()
     engine_args: tuple[str, ...] = ()
+    hint: str = ""  # said when the controller runs: how to connect
 
     @property
     def spec(self) -> Spec:
@@ -108,17 +111,11 @@ class App:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means: stay
                 loop.add_signal_handler(number, self._on_signal, number)
-        service = ClusterService(self)
-        try:
-            web = WebServer(service, self.file.content.token, self.options.ip, self.options.port)
-        except OSError as error:
-            where = f"{self.options.ip}:{self.options.port}"
-            raise ConfigError(f"port: the REST API can't listen on {where}: {error.strerror or error}") from error
+        web = self._listen()
         try:
             self.file.tell(url=web.url)
-            self._framework = replace(
-                framework, webui_url=framework.webui_url or web.url, hostname=socket.gethostname()
-            )
+            url, host = framework.webui_url or web.url, socket.gethostname()
+            self._framework = replace(framework, webui_url=url, hostname=host)
             async with self._master() as master:
                 if not self.owner.state.cluster.stopping and not self._ended.is_set():
                     self._connect(master)
@@ -127,6 +124,15 @@ class App:
                     await self._disconnect()
         finally:
             await web.stop()
+
+    def _listen(self) -> WebServer:
+        """The REST API and the status page; also under the names by which Mesos' pages link to it."""
+        token, ip, port = self.file.content.token, self.options.ip, self.options.port
+        names = [socket.gethostname(), urlsplit(self.options.webui_url).hostname or ""]
+        try:
+            return WebServer(ClusterService(self), token, ip, port, names, pages=[("/", PageHandler)])
+        except OSError as error:
+            raise ConfigError(f"port: the REST API can't listen on {ip}:{port}: {error.strerror or error}") from error
 
     def _resume(self, spec: Spec, name: str) -> Cluster:
         """The cluster to begin with: a new one, or the one that a dead daemon has left."""
@@ -247,6 +253,8 @@ class App:
         for line in progress.lines(before, after):
             log.info(line)
         cluster = after.cluster
+        if self.start.hint and view.phase(before) != "running" and view.phase(after) == "running":
+            log.info(self.start.hint)
         controller = cluster.controller
         if controller is not None and controller.id != self._published:
             args = cluster.spec.controller.args if cluster.spec.controller else ()

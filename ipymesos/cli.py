@@ -182,10 +182,8 @@ def run_start(arguments: argparse.Namespace) -> int:
     else:
         options = chosen_options(arguments, directory)
     log_to_streams(arguments.verbose, timestamps=bool(arguments.options))
-    start = Start(directory, arguments.cluster_id, options, n, tuple(controller_args))
-    if n is not None and not arguments.options:
-        logging.getLogger("ipymesos").info(connecting(arguments))
-    App(start).run()
+    hint = "" if arguments.options else connecting(arguments)
+    App(Start(directory, arguments.cluster_id, options, n, tuple(controller_args), hint=hint)).run()
     return 0
 
 

@@ -42,13 +42,17 @@ class Daemon:
     @classmethod
     def find(cls, profile_dir: str | Path, cluster_id: str = "") -> Daemon:
         """The daemon of this profile and cluster id, ready or not; NotRunning with its last error if there is none."""
-        path = Paths(Path(profile_dir), cluster_id).daemon_file
-        file = DaemonFile.read(path)
+        paths = Paths(Path(profile_dir), cluster_id)
+        file = DaemonFile.read(paths.daemon_file)
         name = f"cluster {cluster_id!r}" if cluster_id else "cluster"
         if file is None:
-            raise NotRunning(f"no {name} of ipymesos runs in the profile {profile_dir} (there is no {path.name})")
+            raise NotRunning(
+                f"no {name} of ipymesos runs in the profile {profile_dir} (there is no {paths.daemon_file.name})"
+            )
         if not file.alive:
             cause = f": {file.error}" if file.error else " without a word"
+            if paths.state_file.exists():
+                cause += "; its tasks may still run: start it again to take them over, then stop it if you want to"
             raise NotRunning(f"the {name} of the profile {profile_dir} has ended (pid {file.pid}){cause}")
         if file.error:
             raise NotRunning(f"the {name} in the profile {profile_dir} is ending: {file.error}")

@@ -10,6 +10,7 @@ import hmac
 import json
 import logging
 import signal
+from collections.abc import Iterable
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -58,11 +59,15 @@ class Handler(RequestHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
 
     def prepare(self) -> None:
-        if host_of(self.request.headers.get("Host", "")) not in self.hosts:
-            self.refuse(403, "the Host header names another host than this daemon's")
-        elif not self.authorized():
+        if self.check_host() and not self.authorized():
             self.set_header("WWW-Authenticate", "Bearer")
             self.refuse(401, "the token of the daemon file is needed: Authorization: Bearer TOKEN")
+
+    def check_host(self) -> bool:
+        good = host_of(self.request.headers.get("Host", "")) in self.hosts
+        if not good:
+            self.refuse(403, "the Host header names another host than this daemon's")
+        return good
 
     def authorized(self) -> bool:
         kind, _, given = self.request.headers.get("Authorization", "").partition(" ")
@@ -182,9 +187,20 @@ def log_request(handler: RequestHandler) -> None:
 
 
 class WebServer:
-    """The API on an address of its own. `port` 0 takes a free one; OSError when the address can't be had."""
+    """The API on an address of its own. `port` 0 takes a free one; OSError when the address can't be had.
 
-    def __init__(self, service: Service, token: str, ip: str, port: int, names: tuple[str, ...] = ()) -> None:
+    `names` are further hosts under which it may be reached, `pages` further paths and their handlers.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        token: str,
+        ip: str,
+        port: int,
+        names: Iterable[str] = (),
+        pages: Iterable[tuple[str, type[Handler]]] = (),
+    ) -> None:
         hosts = frozenset(name.lower() for name in ("127.0.0.1", "localhost", "::1", ip, *names) if name)
         shared = {"service": service, "token": token, "hosts": hosts}
         application = Application(
@@ -194,6 +210,7 @@ class WebServer:
                 (r"/api/v1/engines/([^/]+)/signal", SignalHandler, shared),
                 (r"/api/v1/explain", ExplainHandler, shared),
                 (r"/api/v1/stop", StopHandler, shared),
+                *((path, handler, shared) for path, handler in pages),
             ],
             default_handler_class=NothingHandler,
             default_handler_args=shared,

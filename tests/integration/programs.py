@@ -98,7 +98,10 @@ class Start:
         daemon = self.daemon(timeout)
 
         def look() -> dict[str, Any] | None:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the daemon ended with {self.process.poll()}: {self.out} {self.err}")
             status = daemon.status()
+            assert not status["error"], status
             assert status["controller"]["state"] == "running", status
             assert status["engines"].get(name, {"running": 0})["running"] == n, status
             return status

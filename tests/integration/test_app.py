@@ -136,7 +136,7 @@ def test_killed_and_started_again_it_takes_over(clean: LocalMesos, tmp_path: Pat
             client[:].push({"kept": 42}, block=True)
             first.process.kill()
             first.wait()
-            with pytest.raises(NotRunning, match="has ended"):
+            with pytest.raises(NotRunning, match="has ended .* start it again to take them over"):
                 Daemon.find(tmp_path)
             assert client[:].pull("kept", block=True) == [42, 42]  # the engines don't need the daemon
             with Start(tmp_path, "--master", clean.master, "-n", "2", *SMALL) as second:

@@ -26,6 +26,7 @@ from ipymesos.core.model import Cluster, Everything
 from ipymesos.daemonfile import DaemonFile
 from ipymesos.errors import ConfigError, IPyMesosError, NotRunning
 from ipymesos.owner import Owner
+from ipymesos.page import PageHandler
 from ipymesos.service import ClusterService
 from ipymesos.web import LARGEST_BODY, WebServer
 from tests.helpers import eventually
@@ -51,7 +52,9 @@ class Live:
         self.app.owner = Owner(
             state, self.saved.append, lambda actions, _: self.sent.extend(actions), self.broken.append
         )
-        self.web = WebServer(ClusterService(self.app), TOKEN, "127.0.0.1", 0, names=("cluster.example",))
+        self.web = WebServer(
+            ClusterService(self.app), TOKEN, "127.0.0.1", 0, names=["cluster.example"], pages=[("/", PageHandler)]
+        )
         self.url = self.web.url
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -215,6 +218,48 @@ def test_what_makes_no_sense_gets_a_sentence(live: Live, method: str, path: str,
     status, answer, _ = live.ask(method, path, body)
     assert status == 400 and said in answer["error"], answer
     assert not live.saved
+
+
+def browse(live: Live, method: str = "GET", body: str = "", **headers: str) -> tuple[int, str, http.client.HTTPMessage]:
+    """As a browser does: it asks for HTML and sends cookies, no Authorization."""
+    where = urlsplit(live.url)
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=10)
+    form = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+    try:
+        connection.request(method, "/", body or None, {"Accept": "text/html,*/*", **form, **headers})
+        response = connection.getresponse()
+        return response.status, response.read().decode(), response.headers
+    finally:
+        connection.close()
+
+
+def test_the_page_needs_a_login(live: Live) -> None:
+    live.daemon().want_engines("b", 2)
+    status, page, headers = browse(live)
+    assert status == 401 and 'type="password"' in page and "engine set" not in page
+    assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["X-Frame-Options"] == "DENY"
+    status, page, headers = browse(live, "POST", "token=wrong")
+    assert status == 401 and "That is not the token" in page and "Set-Cookie" not in headers
+    status, page, headers = browse(live, "POST", f"token={TOKEN}")
+    cookie = headers["Set-Cookie"]
+    assert status == 303 and headers["Location"] == "/" and "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    assert TOKEN not in cookie
+    status, page, _ = browse(live, Cookie=cookie.partition(";")[0])
+    assert status == 200 and "engine set b: 0 of 2 running" in page and TOKEN not in page
+
+
+def test_the_cookie_of_the_page_opens_nothing_else(live: Live) -> None:
+    cookie = browse(live, "POST", f"token={TOKEN}")[2]["Set-Cookie"].partition(";")[0]
+    value = cookie.partition("=")[2]
+    for headers in ({"Cookie": cookie}, {"Authorization": f"Bearer {value}"}):
+        assert live.ask("GET", "/api/v1/cluster", headers=headers)[0] == 401
+        assert live.ask("POST", "/api/v1/stop", b"{}", headers)[0] == 401
+    assert browse(live, Cookie=cookie[:-1] + "x")[0] == 401
+
+
+def test_the_page_is_not_for_other_hosts(live: Live) -> None:
+    assert browse(live, Host="evil.example")[0] == 403
+    assert browse(live, "POST", f"token={TOKEN}", Host="evil.example")[0] == 403
 
 
 def test_what_is_not_there(live: Live) -> None:
