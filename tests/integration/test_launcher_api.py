@@ -195,3 +195,27 @@ def test_local_engines_may_join_our_controller(user: Account) -> None:
     with mesos as client:
         assert len(client[:].apply_sync(os.getpid)) == 1
     user.nothing_left()
+
+
+def test_in_a_notebook(user: Account) -> None:
+    """Where a loop runs already, ipyparallel's synchronous methods work in a thread."""
+
+    async def cell() -> None:
+        with cluster(user, n=1) as client:
+            engines = client.cluster.engine_set
+            assert len(client[:].apply_sync(os.getpid)) == 1
+            done = user.run(
+                "python",
+                "-m",
+                "ipymesos",
+                "stop",
+                "--profile-dir",
+                str(user.profile),
+                "--cluster-id",
+                client.cluster.cluster_id,
+            )
+            assert done.returncode == 0, done.stdout
+            eventually(lambda: engines.state == "after")
+
+    asyncio.run(cell())
+    user.nothing_left()
