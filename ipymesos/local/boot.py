@@ -21,6 +21,7 @@ import signal
 import sys
 import threading
 
+DESCRIPTORS = 65536  # each agent has four, each executor more; programs that try to close all should not take long
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # prctl(2)
 
 # The C++ names, as g++ mangles them, that are the same in Mesos 1.4 to 1.11.
@@ -98,7 +99,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each agent has four descriptors, each executor more
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, DESCRIPTORS), hard))
     for path, texts in recipe["fifos"].items():
         if os.path.lexists(path):
             os.unlink(path)

@@ -128,6 +128,9 @@ class LocalMesos:
                 recipe = workdir.write_recipe(work_dir, loadable, agents)
                 self._process = MesosProcess(self._orders(work_dir, recipe, locks))
                 self._boot()
+            except LocalMesosError:
+                self.stop(keep_executors=not self.private)  # those of an earlier start, which another may recover
+                raise
             except BaseException:
                 self.stop()
                 raise

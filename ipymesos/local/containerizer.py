@@ -118,12 +118,22 @@ def become(info: dict[str, Any]) -> None:
         environment = dict(os.environ)
     environment.setdefault("PATH", DEFAULT_PATH)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # after setuid, which clears it
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    close_all_but(2)
     command = info["command"]
     if command.get("shell", True):
         os.execve("/bin/sh", ["sh", "-c", command["value"]], environment)
     # Unlike the Docker containerizer, here `arguments` begins with the program's own name.
     os.execvpe(command["value"], list(command.get("arguments", ())) or [command["value"]], environment)
+
+
+def close_all_but(last: int) -> None:
+    """Close all descriptors after that one; the limit may be too high to try each number."""
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if descriptor > last:
+                os.close(descriptor)
+        except OSError:
+            continue  # the one that read the list
 
 
 def prctl(option: int, value: int) -> None:

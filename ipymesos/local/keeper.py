@@ -130,7 +130,7 @@ def say(**answer: object) -> None:
 
 def bury() -> list[tuple[int, int]]:
     """The children that have ended, adopted ones included, and their wait statuses."""
-    dead = []
+    dead: list[tuple[int, int]] = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -142,7 +142,7 @@ def bury() -> list[tuple[int, int]]:
 
 
 def end_everything(work_dir: str, docker: bool, reaper: int | None = None) -> str:
-    """End what runs under the work dir, and what is below us when we are the `reaper`; "" or what could not be ended."""
+    """End what runs under the work dir, and all below us when we are the `reaper`; "" or what could not be ended."""
     problem = remove_containers(work_dir) if docker else ""
     began = time.monotonic()
     asked: set[int] = set()
@@ -233,7 +233,7 @@ def remove_containers(work_dir: str) -> str:
 
 def _output(*command: str) -> str:
     # A container may go between two commands, so the exit status says little; what is printed is what is there.
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
     return done.stdout
 
 

@@ -21,6 +21,14 @@ KEPT = GLIBC | {"libz.so.1", "libstdc++.so.6", "libgcc_s.so.1"}
 LIBEVENT = {
     "libevent-2.0.so.5": "libevent-2.1.so.7",
     "libevent_pthreads-2.0.so.5": "libevent_pthreads-2.1.so.7",
+    "libevent-2.1.so.6": "libevent-2.1.so.7",
+    "libevent_pthreads-2.1.so.6": "libevent_pthreads-2.1.so.7",
+}
+PACKAGES = {
+    "libz.so.1": "zlib1g",
+    "libstdc++.so.6": "libstdc++6",
+    "libevent-2.1.so.7": "libevent-2.1-7",
+    "libevent_pthreads-2.1.so.7": "libevent-pthreads-2.1-7",
 }
 # What goes: TLS, curl (fetching URIs), Subversion's diffs of the replicated log, SASL (the old drivers' login) and
 # Python 2. Of all these only the following are called at all when a cluster boots; they answer 0 for success.
@@ -61,19 +69,18 @@ def prepare(version: str = archive.DEFAULT_VERSION, given: Path | None = None) -
 
 
 def _check_system(version: str) -> None:
-    wanted = ["libz.so.1", "libstdc++.so.6"]
-    packages = "zlib1g libstdc++6"
-    if tuple(map(int, version.split("."))) < (1, 8):
-        wanted += LIBEVENT.values()
-        packages += " libevent-2.1-7 libevent-pthreads-2.1-7"
-    for name in wanted:
-        try:
-            ctypes.CDLL(name)
-        except OSError as error:
-            hint = "; 1.8.0 and later need no libevent" if "libevent" in name else ""
-            raise FlagError(
-                f"--mesos-version: {version} needs {name} ({error}); Debian has it in {packages}{hint}"
-            ) from None
+    old = tuple(map(int, version.split("."))) < (1, 8)
+    missing = []
+    for name, package in PACKAGES.items():
+        if old or "libevent" not in name:
+            try:
+                ctypes.CDLL(name)
+            except OSError:
+                missing.append((name, package))
+    if missing:
+        names, packages = (" ".join(column) for column in zip(*missing, strict=True))
+        hint = "; allowed without: 1.8.0 and later" if "libevent" in names else ""
+        raise FlagError(f"--mesos-version: {version} needs {names} (on Debian: apt-get install {packages}){hint}")
 
 
 def _unpack(source: Path, version: str, path: Path) -> None:

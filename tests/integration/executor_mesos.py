@@ -6,7 +6,6 @@ import base64
 import json
 import signal
 import sys
-import threading
 from typing import Any
 
 _interrupt = signal.getsignal(signal.SIGINT)
@@ -44,7 +43,8 @@ class Playground(Scheduler):
         self.offers: list[dict[str, Any]] = []
         self.updates: list[dict[str, Any]] = []
         self.lost: list[tuple[str, int]] = []
-        self.changed = threading.Condition()
+        self.agent = ""  # where we launched last
+        self.environment: dict[str, str] = {}  # of executors
 
     def __enter__(self) -> Playground:
         self.driver.start()
@@ -66,13 +66,14 @@ class Playground(Scheduler):
     def executorLost(self, driver: Any, executor_id: dict[str, Any], agent_id: Any, status: int) -> None:
         self.lost.append((executor_id["value"], status))
 
-    def launch(self, executor: str, kind: str, tasks: dict[str, dict[str, Any]], *arguments: str, **more: Any) -> str:
-        """Launch these tasks (id -> payload) on one executor; returns the agent's id."""
+    def launch(self, executor: str, kind: str, tasks: dict[str, dict[str, Any]], *arguments: str, **more: Any) -> None:
+        """Launch these tasks (id -> payload) on one executor."""
         offer = eventually(lambda: self.offers and self.offers.pop(0))
+        variables = [{"name": name, "value": value} for name, value in self.environment.items()]
         info = {
             "executor_id": {"value": executor},
             "framework_id": {"value": self.driver.framework_id},
-            "command": {"value": command(kind, *arguments), "shell": True},
+            "command": {"value": command(kind, *arguments), "shell": True, "environment": {"variables": variables}},
             "resources": [scalar("cpus", 0.1), scalar("mem", 64)],
         }
         infos = [
@@ -88,7 +89,7 @@ class Playground(Scheduler):
             for name, payload in tasks.items()
         ]
         self.driver.launchTasks(offer["id"], infos, {"refuse_seconds": 0.0})
-        return str(offer["agent_id"]["value"])
+        self.agent = offer["agent_id"]["value"]
 
     def states(self, task: str) -> list[str]:
         """Each state once, in order: an update may be delivered more than once."""

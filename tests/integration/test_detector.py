@@ -184,6 +184,14 @@ def test_a_driver_without_a_leader_says_so(server: ZooKeeperServer, path: str) -
 
 
 @needs_zookeeper
+def test_a_leader_that_does_not_answer_is_named(server: ZooKeeperServer, client: KazooClient, path: str) -> None:
+    client.create(f"{path}/{FIRST}", info(9, "127.0.0.1"), makepath=True)
+    with driving(f"zk://{server.hosts}{path}", connect_timeout=1) as (_, heard):
+        said = f"zk://{server.hosts}{path} can't be reached (tried for 1 s) at 127.0.0.1:9: Connection refused."
+        assert said in str(heard.end())
+
+
+@needs_zookeeper
 def test_a_driver_follows_the_leader(server: ZooKeeperServer, client: KazooClient, path: str) -> None:
     with ScriptedMaster([stay]) as one, ScriptedMaster([stay]) as two:
         with driving(f"zk://127.0.0.1:9,{server.hosts}{path}") as (driver, heard):
