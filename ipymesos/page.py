@@ -53,7 +53,7 @@ class PageHandler(Handler):
             self.refuse(404, "there is nothing here; see /api/v1/cluster")
             return
         name, value = self.cookie
-        if not hmac.compare_digest(self.get_cookie(name, "").encode(), value.encode()):  # type: ignore[union-attr]
+        if not hmac.compare_digest(self.get_cookie(name, "").encode(), value.encode()):
             self.login(401)
             return
         refresh = f'<meta http-equiv="refresh" content="{REFRESH}">'
