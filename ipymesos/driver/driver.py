@@ -42,7 +42,7 @@ class Driver(MesosSchedulerDriver):
     `master` is what masters.parse() takes (ConfigError if not). `post` gets every event and `fatal`, at most once,
     the MesosError for which the driver has given up; both are called from the driver's threads and must not block.
     Until the first registration it gives up after `connect_timeout` seconds, afterwards it tries for ever.
-    Nothing but a Teardown call that it was given to send ends the framework.
+    Nothing but a Teardown call that it was given to send ends the framework. To be started once.
     """
 
     def __init__(
@@ -242,9 +242,9 @@ class Driver(MesosSchedulerDriver):
             return  # there is news that is worth an attempt, or the end
         left = self._patience.left
         if left is not None and left <= 0:
-            raise MasterUnreachable(
-                f"The Mesos master {self._where} can't be reached (tried for {self._patience.limit:g} s): {error}."
-            ) from error
+            at = "" if self._master in (None, str(self._where)) else f" at {self._master}"
+            why = f"(tried for {self._patience.limit:g} s){at}: {error}"
+            raise MasterUnreachable(f"The Mesos master {self._where} can't be reached {why}.") from error
 
     # --- what other threads tell the reading thread -----------------------------------------------------------
 
@@ -280,7 +280,6 @@ class Driver(MesosSchedulerDriver):
         if not self._started:
             return
         self._started = False
-        log.error("%s", error)
         try:
             self._fatal(error)
         except Exception:

@@ -48,6 +48,8 @@ def refusal(message: Any, master: str) -> StreamError | MesosError:
         return StreamError(f"it says: {text}")
     said = f"The Mesos master {master} refuses the framework: {text}"
     lower = text.lower()
+    if "failed over" in lower:
+        return SubscriptionRefused(f"Another scheduler has taken over this framework at {master} ({text})")
     if any(phrase in lower for phrase in ("framework has been removed", "completed", "torn down")):
         return FrameworkRemoved(said)
     if "not authorized" in lower or "not authenticated" in lower:
