@@ -20,6 +20,7 @@ from . import __version__, show
 from .client import Daemon
 from .errors import ConfigError, IPyMesosError, NotRunning
 from .options import add_options, chosen_options, locate_profile
+from .progress import one_line
 
 DESCRIPTION = """\
 ipyparallel clusters on Apache Mesos.
@@ -133,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fail(error: IPyMesosError) -> int:
-    print(f"ipymesos: error: {error}", file=sys.stderr)
+    print(f"ipymesos: error: {one_line(str(error))}", file=sys.stderr)
     return error.exit_code
 
 

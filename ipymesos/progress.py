@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from .core import policy
-from .core.model import CONTROLLER, Everything, State, Task
+from .core.model import CONTROLLER, Everything, Exit, State, Task
 
 
 def lines(before: Everything, after: Everything) -> Iterator[str]:
@@ -17,7 +18,7 @@ def lines(before: Everything, after: Everything) -> Iterator[str]:
             yield from _engines(before, after, name)
     yield from _failures(before, after)
     if after.cluster.stopping and not before.cluster.stopping:
-        yield f"stopping: {after.cluster.stopping}"
+        yield f"stopping: {one_line(after.cluster.stopping)}"
 
 
 def _master(before: Everything, after: Everything) -> Iterator[str]:
@@ -54,15 +55,24 @@ def _running(state: Everything, name: str) -> int:
 
 def _failures(before: Everything, after: Everything) -> Iterator[str]:
     seen = {end.task_id for end in before.cluster.exits}
-    for end in after.cluster.exits:
-        if end.task_id not in seen and not end.asked:
-            what = "controller" if end.group == CONTROLLER else f"engine of set {end.group!r}"
-            said = end.message.strip() or end.reason or end.state
-            yield f"{what} on {end.hostname} ended ({end.state}): {said}"
+    ends = [end for end in after.cluster.exits if end.task_id not in seen and not end.asked]
+    # Engines of one pack mostly end together, and for the same reason.
+    for (group, host, state, said), n in Counter((e.group, e.hostname, e.state, why(e)) for e in ends).items():
+        what = "controller" if group == CONTROLLER else f"{n} engine{'s' * (n != 1)} of set {group!r}"
+        yield f"{what} on {host} ended ({state}): {said}"
     for group, setback in after.cluster.setbacks.items():
         if setback.final and before.cluster.setbacks.get(group) != setback:
             what = "the controller" if group == CONTROLLER else f"engine set {group!r}"
-            yield f"gave up {what}: {setback.message}"
+            yield f"gave up {what}: {one_line(setback.message)}"
+
+
+def why(end: Exit) -> str:
+    return one_line(end.message) or end.reason or end.state
+
+
+def one_line(text: str) -> str:
+    """Messages of Docker and of Python have several lines; in a list of lines they are one."""
+    return " ".join(text.split())
 
 
 def ranges(ports: tuple[int, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from .client import Daemon
 from .errors import ConfigError, IPyMesosError, StartFailed
+from .progress import one_line
 
 
 def status(status: dict[str, Any], now: float | None = None) -> str:
@@ -22,19 +23,27 @@ def status(status: dict[str, Any], now: float | None = None) -> str:
     row = [controller["state"], controller["agent"] or "-", controller["task"] or "-"]
     lines.append(f"controller: {row[0]} on {row[1]}, task {row[2]}" if controller["task"] else f"controller: {row[0]}")
     if controller["message"] and controller["state"] != "running":
-        lines.append(f"  {controller['message']}")
+        lines.append(f"  {one_line(controller['message'])}")
     if not status["engines"]:
         lines.append("no engines are wanted")
     for name, engines in status["engines"].items():
         lines.append(f"engine set {name}: {engines['running']} of {engines['wanted']} running, {engines['state']}")
         if engines["message"]:
-            lines.append(f"  {engines['message']}")
+            lines.append(f"  {one_line(engines['message'])}")
         rows: list[tuple[str, ...]] = [("ID", "STATE", "SINCE", "AGENT", "CONTAINER", "TASK", "MESSAGE")]
         for task in engines["tasks"]:
             number = "-" if task["engine_id"] is None else str(task["engine_id"])
             since = duration(now - task["since"])
             rows.append(
-                (number, task["state"], since, task["agent"], task["container"], task["task"], task["message"][:60])
+                (
+                    number,
+                    task["state"],
+                    since,
+                    task["agent"],
+                    task["container"],
+                    task["task"],
+                    one_line(task["message"])[:60],
+                )
             )
         if len(rows) > 1:
             lines += table(rows)
@@ -42,7 +51,7 @@ def status(status: dict[str, Any], now: float | None = None) -> str:
     if failures:
         lines.append("ended without being asked:")
         for end in failures[-5:]:
-            said = end["message"].strip() or end["reason"]
+            said = one_line(end["message"]) or end["reason"]
             lines.append(f"  {duration(now - end['at'])} ago, {end['task']} on {end['agent']}: {end['state']} {said}")
     if status["explain"]:
         lines.append(status["explain"])

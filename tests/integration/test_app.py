@@ -272,6 +272,16 @@ def test_a_role_that_is_not_allowed(locked: LocalMesos, tmp_path: Path) -> None:
         ended_badly(start, 7, "theirs")
 
 
+@pytest.mark.docker
+def test_an_unknown_image(tmp_path: Path) -> None:
+    image = "localhost:1/no-such-image:9"
+    with Start(tmp_path, "--image", image, "-n", "2", environment={"IPYMESOS_MASTER": "local"}) as start:
+        assert start.wait(60) == 9, start.error
+    (line,) = start.error.splitlines()
+    assert line.startswith("ipymesos: error: ") and f"in image '{image}' failed" in line
+    assert files(tmp_path) == {"ipymesos.json"}
+
+
 # --- options -------------------------------------------------------------------------------------------------
 
 

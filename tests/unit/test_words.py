@@ -98,11 +98,17 @@ def test_the_lines_of_trouble() -> None:
     lines = story.happens(Updated("engine-a-3", "agent", "TASK_FAILED", "REASON_X", "killed by SIGSEGV"))
     assert lines == [
         "engine set 'a': 1/2 engines running on 1 agent",
-        "engine of set 'a' on host ended (TASK_FAILED): killed by SIGSEGV",
+        "1 engine of set 'a' on host ended (TASK_FAILED): killed by SIGSEGV",
     ]
     lines = story.happens(Updated("engine-a-4", "agent", "TASK_FAILED", "", "the versions differ", final=True))
     assert lines[-1].startswith("gave up engine set 'a': ") and lines[-1].endswith("the versions differ")
     assert story.happens(StopWanted("enough")) == ["stopping: enough"]
+
+
+def test_engines_that_end_together_get_one_line() -> None:
+    story = started()
+    ends = [Updated(f"engine-a-{i}", "agent", "TASK_FAILED", "", "no such\n  image: 'x'\n") for i in (3, 4)]
+    assert story.happens(*ends)[-1] == "2 engines of set 'a' on host ended (TASK_FAILED): no such image: 'x'"
 
 
 @pytest.mark.parametrize(
