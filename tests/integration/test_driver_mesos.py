@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -31,7 +33,7 @@ from ipymesos.core.messages import (
     Updated,
 )
 from ipymesos.core.model import Cluster, Container, EngineSet, EngineSpec, Offer, Piece, Resources, Spec, Task
-from ipymesos.driver import Driver
+from ipymesos.driver import Driver, calls
 from ipymesos.errors import FrameworkRemoved, NotAuthorized, SubscriptionRefused
 from ipymesos.local import LocalMesos
 from ipymesos.mesos import Framework
@@ -198,6 +200,20 @@ def test_a_call_that_mesos_refuses_leaves_the_connection_alone(play: Play, caplo
     assert "The master refused KILL: HTTP 400" in caplog.text
     play.do(Revive())
     assert not play.heard.of(Disconnected)
+
+
+def test_a_master_that_hangs_is_left_and_found_again(
+    play: Play, local: LocalMesos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "TIMEOUT", 1.0)
+    assert local.pid is not None
+    os.kill(local.pid, signal.SIGSTOP)
+    try:
+        play.driver.send([mesos.call(Suppress(), play.cluster, lambda task: b"")])
+        assert "SUPPRESS failed" in play.heard.wait(Disconnected).reason
+    finally:
+        os.kill(local.pid, signal.SIGCONT)
+    assert play.heard.wait(Subscribed, 2, timeout=30).framework_id == play.cluster.framework_id
 
 
 def test_stopping_ends_no_task_and_another_driver_takes_over(local: LocalMesos) -> None:
