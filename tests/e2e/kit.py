@@ -145,11 +145,11 @@ def sandbox_of(container: dict[str, Any]) -> str:
 
 
 def containers(mesos: LocalMesos) -> list[dict[str, Any]]:
-    """`docker inspect` of every container of this Mesos, also of stopped ones."""
+    """`docker inspect` of every running container of this Mesos. Ended ones are kept for a while by the agent."""
     if os.environ.get("IPYMESOS_SKIP_DOCKER"):
         return []
     found = []
-    for name in docker("ps", "--all", "--quiet", "--filter", "name=mesos-").split():
+    for name in docker("ps", "--quiet", "--filter", "name=mesos-").split():
         done = subprocess.run(["docker", "inspect", name], capture_output=True, text=True, timeout=60)
         if done.returncode == 0:  # else it has been removed meanwhile
             found += json.loads(done.stdout)
