@@ -75,7 +75,9 @@ def main() -> None:
         medians = {}
         for launcher, made in runs.items():
             times = sorted(run.answered for run in made)
-            medians[launcher] = Run(*(statistics.median(v) for v in zip(*(vars(r).values() for r in made))))
+            medians[launcher] = Run(
+                *(statistics.median(v) for v in zip(*(vars(r).values() for r in made), strict=True))
+            )
             spread = f"{medians[launcher].answered:.2f} ({times[0]:.2f}-{times[-1]:.2f})"
             print(
                 f"{n:>4}  {launcher:8} {spread:>18} {medians[launcher].stopped:>10.2f} "

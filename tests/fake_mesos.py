@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from ipymesos.core.messages import (
     Acknowledge,
     Action,
+    AgentsListed,
     Decline,
     Event,
     Kill,
     Launch,
     ListAgents,
-    AgentsListed,
     Offered,
     Reconcile,
     Rescinded,

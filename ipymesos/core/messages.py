@@ -174,14 +174,5 @@ class Teardown:
 
 
 Action = (
-    Launch
-    | Decline
-    | Suppress
-    | Revive
-    | Kill
-    | ShutdownExecutor
-    | Reconcile
-    | Acknowledge
-    | ListAgents
-    | Teardown
+    Launch | Decline | Suppress | Revive | Kill | ShutdownExecutor | Reconcile | Acknowledge | ListAgents | Teardown
 )

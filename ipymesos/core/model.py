@@ -10,9 +10,9 @@ printed, logged and shown. `Session` is what one connection to a master told us:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Mapping
 
 CONTROLLER = "controller"  # the name of the group that has one task, ipcontroller; engine sets have other names
 
@@ -27,9 +27,7 @@ class Resources:
     gpus: int = 0
 
     def __add__(self, other: Resources) -> Resources:
-        return Resources(
-            self.cpus + other.cpus, self.mem + other.mem, self.disk + other.disk, self.gpus + other.gpus
-        )
+        return Resources(self.cpus + other.cpus, self.mem + other.mem, self.disk + other.disk, self.gpus + other.gpus)
 
     def times(self, n: int) -> Resources:
         return Resources(self.cpus * n, self.mem * n, self.disk * n, self.gpus * n)
@@ -104,6 +102,7 @@ class EngineSpec:
 class EngineSet:
     n: int
     spec: EngineSpec
+    revision: int = 0  # counts the specs this set has had: a pack keeps to the one it was launched with
 
 
 @dataclass(frozen=True)
@@ -143,6 +142,7 @@ class Task:
     ip: str = ""
     ports: tuple[int, ...] = ()  # of a controller, in the order ipcontroller takes them
     controller: str = ""  # of an engine: the controller's task it was told to join
+    revision: int = 0  # of an engine: its set's, when it was launched
     engine_id: int | None = None
     message: str = ""
     doomed: bool = False  # we asked for its end, so its end is no failure

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from . import policy
 from .messages import (
@@ -41,6 +43,8 @@ TRANSITIONS: dict[str, State | None] = {
 }
 
 EXITS_KEPT = 50
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def observe(state: Everything, event: Event, now: float) -> Everything:
@@ -167,17 +171,18 @@ def _engines_wanted(state: Everything, event: EnginesWanted) -> Everything:
     spec = event.spec or (old.spec if old else None)
     if spec is None:
         raise ValueError(f"engine set {event.group!r} does not exist, so its first wish needs a spec")
-    engines = {**state.cluster.spec.engines, event.group: EngineSet(event.n, spec)}
+    revision = 0 if old is None else old.revision + (spec != old.spec)
+    engines = {**state.cluster.spec.engines, event.group: EngineSet(event.n, spec, revision)}
     return _with_engines(state, engines, event.group)
 
 
-def _with_engines(state: Everything, engines: dict[str, EngineSet], group: str) -> Everything:
+def _with_engines(state: Everything, engines: Mapping[str, EngineSet], group: str) -> Everything:
     """A new wish is a new try: what failed before is forgiven."""
     return state.with_cluster(
         spec=replace(state.cluster.spec, engines=engines), setbacks=_but(state.cluster.setbacks, group)
     )
 
 
-def _but(mapping, key):  # type: ignore[no-untyped-def]
+def _but(mapping: Mapping[K, V], key: K) -> dict[K, V]:
     """The mapping without one key, which need not be in it."""
     return {k: v for k, v in mapping.items() if k != key}

@@ -25,7 +25,7 @@ def ports_needed(depth: int) -> int:
     Twelve fixed ones; each leaf of the broadcast tree has one for engines, each of its schedulers but the root
     has one for its parent (ipyparallel.controller.app).
     """
-    return 12 + 3 * 2**depth
+    return 12 + 3 * (1 << depth)
 
 
 @dataclass(frozen=True)

@@ -110,12 +110,13 @@ class Placement:
         self.serial = self.cluster.serial
         controller = self.cluster.controller
         self.controller_id = controller.id if controller else ""
-        self._packs: dict[tuple[str, str, str], Task] = {}  # (group, agent, role) -> a task of a pack with room
+        # (group, revision, agent, role) -> a task of the pack that others may join
+        self._packs: dict[tuple[str, int, str, str], Task] = {}
         self._sizes: dict[str, int] = {}
         for task in self.cluster.tasks.values():
             self._sizes[task.executor_id] = self._sizes.get(task.executor_id, 0) + 1
             if not task.doomed and task.state in (State.STARTING, State.RUNNING):
-                self._packs[task.group, task.agent_id, task.role] = task
+                self._packs[task.group, task.revision, task.agent_id, task.role] = task
 
     def order(self, offered: Iterable[Stock]) -> list[Stock]:
         """Biggest first, so that few packs do; the controller's place is found before any engine's."""
@@ -162,13 +163,12 @@ class Placement:
         self.missing[CONTROLLER] = 0
         self.controller_id = name
 
-    def _engines(
-        self, stock: Stock, group: str, spec: EngineSpec, tasks: list[Task], refusals: list[Refusal]
-    ) -> None:
+    def _engines(self, stock: Stock, group: str, spec: EngineSpec, tasks: list[Task], refusals: list[Refusal]) -> None:
         if not self.controller_id:
             return  # nothing to join yet, and this agent has not been able to take the controller
+        revision = self.cluster.spec.engines[group].revision
         while self.missing[group] > 0:
-            pack = self._packs.get((group, stock.agent_id, stock.role))
+            pack = self._packs.get((group, revision, stock.agent_id, stock.role))
             if pack is not None and spec.per_container and self._sizes[pack.executor_id] >= spec.per_container:
                 pack = None
             needed = spec.resources if pack else spec.resources + spec.pack
@@ -179,9 +179,10 @@ class Placement:
             executor_id = pack.executor_id if pack else self._next(f"pack-{group}")
             executor_pieces = pack.executor_pieces if pack else stock.take(spec.pack)
             name = self._next(f"engine-{group}")
-            task = self._task(stock, group, name, executor_id, stock.take(spec.resources), executor_pieces, ())
+            pieces = stock.take(spec.resources)
+            task = self._task(stock, group, name, executor_id, pieces, executor_pieces, revision=revision)
             tasks.append(task)
-            self._packs[group, stock.agent_id, stock.role] = task
+            self._packs[group, revision, stock.agent_id, stock.role] = task
             self._sizes[executor_id] = self._sizes.get(executor_id, 0) + 1
             self.missing[group] -= 1
 
@@ -197,7 +198,8 @@ class Placement:
         executor_id: str,
         pieces: tuple[Piece, ...],
         executor_pieces: tuple[Piece, ...],
-        ports: tuple[int, ...],
+        ports: tuple[int, ...] = (),
+        revision: int = 0,
     ) -> Task:
         return Task(
             id=name,
@@ -212,6 +214,7 @@ class Placement:
             role=stock.role,
             ip=stock.ip,
             ports=ports,
+            revision=revision,
             controller="" if group == CONTROLLER else self.controller_id,
         )
 

@@ -133,10 +133,14 @@ def impossible(cluster: Cluster, group: str, agents: Sequence[Agent]) -> str:
     if any(lack is None for _, lack in lacks):
         return ""
     # The agent that gets furthest through the funnel is the one worth naming.
-    agent, lack = max(((a, k) for a, k in lacks if k), key=lambda pair: (FUNNEL.index(pair[1].reason), pair[0].total.cpus))
+    agent, lack = max(
+        ((a, k) for a, k in lacks if k), key=lambda pair: (FUNNEL.index(pair[1].reason), pair[0].total.cpus)
+    )
     need, ports = one_task(spec)
     what = "the controller" if group == CONTROLLER else "one engine and its executor"
-    needs = ", ".join(show(name, getattr(need, name)) for name in ("cpus", "mem", "disk", "gpus") if getattr(need, name))
+    needs = ", ".join(
+        show(name, getattr(need, name)) for name in ("cpus", "mem", "disk", "gpus") if getattr(need, name)
+    )
     more = f" and {ports} ports" if ports else ""
     return (
         f"no agent of this Mesos could ever fit {what} ({needs}{more}): "

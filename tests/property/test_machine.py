@@ -108,7 +108,7 @@ class ClusterOnMesos(RuleBasedStateMachine):
         """Left alone, the cluster becomes what is wanted, as far as there is room."""
         for _ in range(30):
             self.mesos.now += 61.0
-            for name, task in list(self.mesos.tasks.items()):
+            for name in list(self.mesos.tasks):
                 known = self.state.cluster.tasks.get(name)
                 if known is not None and known.state is not State.RUNNING:
                     self.mesos.move(name, "RUNNING")

@@ -9,6 +9,7 @@ from ipymesos.core.offers import Lack, Stock, as_ranges, ever_fits, ports_needed
 from tests.stories import CONTROLLER_SPEC, ENGINE, offer, with_attributes
 
 ONE = Resources(cpus=1000, mem=500)
+DRAINING = Lack("draining", "no announced maintenance", "maintenance announced")
 
 
 @pytest.mark.parametrize("depth, ports", [(0, 15), (1, 18), (2, 24)])
@@ -23,7 +24,7 @@ def test_a_controller_needs_as_many_ports_as_its_broadcast_tree_says(depth, port
         (offer(), ONE, (("rack", "r1"),), 0, Lack("attributes", "rack=r1", "rack=unset")),
         (with_attributes(offer(), rack="r2"), ONE, (("rack", "r1"),), 0, Lack("attributes", "rack=r1", "rack=r2")),
         (with_attributes(offer(), rack="r1"), ONE, (("rack", "r1"),), 0, None),
-        (replace(offer(), unavailable_from=9.0), ONE, (), 0, Lack("draining", "no announced maintenance", "maintenance announced")),
+        (replace(offer(), unavailable_from=9.0), ONE, (), 0, DRAINING),
         (offer(cpus=999), ONE, (), 0, Lack("cpus", "1 cpus", "0.999 cpus")),
         (offer(mem=499), ONE, (), 0, Lack("mem", "500 MB of memory", "499 MB of memory")),
         (offer(), Resources(disk=5), (), 0, Lack("disk", "5 MB of disk", "0 MB of disk")),

@@ -182,9 +182,7 @@ def test_what_never_worked_is_given_up_after_three_tries_naming_the_image():
     assert launched(actions) == []
     setback = state.cluster.setbacks["e"]
     assert setback.final
-    assert setback.message == (
-        "an engine on host-a1 in image 'some/image:1' failed: no such image (tried 3 times)"
-    )
+    assert setback.message == ("an engine on host-a1 in image 'some/image:1' failed: no such image (tried 3 times)")
 
 
 def test_the_engines_of_one_pack_fail_together_and_count_once():
@@ -341,3 +339,19 @@ def test_nothing_durable_changes_by_declining():
 def test_launch_names_every_merged_offer():
     _, actions = step(start(8), Offered((offer("o1", cpus=5000), offer("o2", cpus=5000, ports=()))))
     assert [a.offer_ids for a in actions if isinstance(a, Launch)] == [("o1", "o2")]
+
+
+def test_a_changed_spec_never_joins_a_pack_that_was_launched_with_another():
+    state, tasks = running(1)
+    other = replace(ENGINE, container=IMAGE)
+    state, _ = step(state, EnginesWanted("e", 2, other), now=2.0)
+    state, actions = step(state, Offered((offer("o2"),)), now=3.0)
+    (second,) = launched(actions)
+    assert second.executor_id != tasks[1].executor_id
+    state, _ = step(state, EnginesWanted("e", 3, other), now=4.0)
+    _, actions = step(
+        state.with_cluster(tasks={**state.cluster.tasks, second.id: replace(second, state=State.RUNNING)}),
+        Offered((offer("o3"),)),
+        now=5.0,
+    )
+    assert [t.executor_id for t in launched(actions)] == [second.executor_id]
