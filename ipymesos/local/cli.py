@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import signal
 import sys
 import threading
@@ -13,7 +12,7 @@ from typing import Any
 from .archive import DEFAULT_VERSION, RELEASES
 from .cluster import LocalMesos
 from .errors import FlagError, LocalMesosError
-from .ports import check_port
+from .ports import check_address, check_port
 
 USUAL_PORT = 5050  # where people expect a Mesos master
 DESCRIPTION = (
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         mesos = LocalMesos(
             agents=_whole("--agents", args.agents, "1 or more"),
             port=_port(args),
-            ip=_address(args.ip),
+            ip=args.ip,
             resources=args.resources,
             attributes=args.attributes,
             work_dir=args.work_dir,
@@ -98,6 +97,8 @@ def _serve(mesos: LocalMesos) -> int:
             f"Use it with IPYMESOS_MASTER={mesos.master}; Ctrl-C ends it.",
             flush=True,
         )
+        if not mesos.ip.startswith("127."):
+            print(f"Whoever reaches {mesos.ip} can run programs here: this Mesos asks nobody for a login.", flush=True)
         while not asked.wait(0.2):
             if mesos.wait(0):
                 # A crash, not a stop: what a later start on this work dir can recover is left to it.
@@ -122,20 +123,9 @@ def _port(args: argparse.Namespace) -> int:
         if not 0 <= port <= 65535:
             raise FlagError(f"--port: {port} is not allowed; allowed: 1 to 65535, or 0 for any free port")
         return port
+    address = check_address(args.ip)
     try:
-        check_port(_address(args.ip), USUAL_PORT)
+        check_port(address, USUAL_PORT)
     except FlagError:
         return 0
     return USUAL_PORT
-
-
-def _address(text: str) -> str:
-    try:
-        address = ipaddress.IPv4Address(text)
-    except ValueError:
-        raise FlagError(f"--ip: {text!r} is not an IPv4 address; allowed: an address of this machine") from None
-    if address.is_unspecified:
-        raise FlagError(f"--ip: {text} cannot be told to executors; allowed: one address of this machine")
-    if not address.is_loopback:
-        print(f"ipymesos local: whoever reaches {address} can run programs here: there is no login", file=sys.stderr)
-    return str(address)

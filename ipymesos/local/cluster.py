@@ -65,7 +65,8 @@ class LocalMesos:
         self.work_dir: Path | None = None  # while it runs
         self._asked_dir = Path(os.path.realpath(work_dir)) if work_dir is not None else None
         self._resources, self._attributes = resources, attributes
-        self._ip, self._asked_port, self._port = ip, port, port
+        self.ip = ports.check_address(ip)
+        self._asked_port, self._port = port, port
         self._archive = Path(archive) if archive is not None else None
         self._credentials = dict(credentials or {})
         self._roles = tuple(roles)
@@ -76,7 +77,7 @@ class LocalMesos:
         self._process: MesosProcess | None = None
 
     def __repr__(self) -> str:
-        return f"<LocalMesos {self.version} at {self._ip}:{self._port}, {self.count} agents, process {self.pid}>"
+        return f"<LocalMesos {self.version} at {self.ip}:{self._port}, {self.count} agents, process {self.pid}>"
 
     def __enter__(self) -> LocalMesos:
         return self.start()
@@ -90,7 +91,7 @@ class LocalMesos:
     def master(self) -> str:
         """host:port of the master."""
         self._running()
-        return f"{self._ip}:{self._port}"
+        return f"{self.ip}:{self._port}"
 
     @property
     def pid(self) -> int | None:
@@ -121,9 +122,9 @@ class LocalMesos:
                 work_dir = self._make_work_dir()
                 locks.hold(workdir.lock(work_dir))
                 if self._asked_port:
-                    ports.check_port(self._ip, self._asked_port)
+                    ports.check_port(self.ip, self._asked_port)
                 else:
-                    self._port = ports.take_master_port(self._ip, locks)
+                    self._port = ports.take_master_port(self.ip, locks)
                 agents = workdir.settle_agents(work_dir, self.count, self._resources, self._attributes, locks)
                 recipe = workdir.write_recipe(work_dir, loadable, agents)
                 self._process = MesosProcess(self._orders(work_dir, recipe, locks))
@@ -176,9 +177,11 @@ class LocalMesos:
     def failure(self) -> str:
         """How Mesos ended, and what its log says about it: the complaints, or else the last lines."""
         process = self._process
-        with self.log.open("rb") as stream:
-            stream.seek(self._log_start)
-            lines = [line for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
+        try:
+            text = self.log.read_bytes()[self._log_start :].decode(errors="replace")
+        except OSError as error:
+            text = f"{error.filename}: {error.strerror}"  # somebody removed the work dir, and so ended Mesos
+        lines = [line for line in text.splitlines() if line.strip()]
         # glog's lines begin with a severity and the date; what is printed without that is a complaint too.
         bad = [line for line in lines if not (line[0] in "IW" and line[1:5].isdigit())]
         status = process.status if process is not None else None
@@ -207,7 +210,7 @@ class LocalMesos:
     def _orders(self, work_dir: Path, recipe: Path, locks: ports.Locks) -> keeper.Orders:
         credentials = workdir.write_credentials(work_dir, self._credentials) if self._credentials else None
         environment = settings.environment(
-            ip=self._ip,
+            ip=self.ip,
             port=self._port,
             work_dir=work_dir,
             launcher_dir=workdir.install_launcher(work_dir),
@@ -253,7 +256,7 @@ class LocalMesos:
         return [agent for agent in self._get("/master/slaves", timeout)["slaves"] if agent["active"]]
 
     def _get(self, path: str, timeout: float = PROBE_TIMEOUT) -> Any:
-        connection = http.client.HTTPConnection(self._ip, self._port, timeout=timeout)
+        connection = http.client.HTTPConnection(self.ip, self._port, timeout=timeout)
         try:
             connection.request("GET", path)
             return json.loads(connection.getresponse().read())

@@ -8,6 +8,7 @@ are, is the same for all users, and goes with the process that holds it.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import random
 import socket
@@ -121,6 +122,17 @@ def _take_units(units: range, locks: Locks) -> bool:
             locks.drop_last(len(locks.sockets) - held)
             return False
     return True
+
+
+def check_address(ip: str) -> str:
+    """The address, if it can be told to executors; FlagError otherwise."""
+    try:
+        address = ipaddress.IPv4Address(ip)
+    except ValueError:
+        raise FlagError(f"--ip: {ip!r} is not an IPv4 address; allowed: an address of this machine") from None
+    if address.is_unspecified:
+        raise FlagError(f"--ip: {ip} cannot be told to executors; allowed: one address of this machine")
+    return ip
 
 
 def check_port(ip: str, port: int) -> None:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -36,6 +36,8 @@ def nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     monkeypatch.setenv("TMPDIR", str(private))
     monkeypatch.setattr(tempfile, "tempdir", str(private))
     yield
+    for command in list(Command.running):  # those of a test that failed half-way
+        command.end(signal.SIGTERM)
     eventually(lambda: psutil.Process().children(recursive=True) == [], 20)
     eventually(lambda: executors(tmp_path) == [], 20)
     assert list(private.iterdir()) == []
@@ -74,6 +76,8 @@ def ports_of(mesos: LocalMesos) -> list[tuple[int, int]]:
 class Command:
     """`python -m ipymesos.local`, as a person runs it; the first line that it prints is `line`."""
 
+    running: ClassVar[list[Command]] = []
+
     def __init__(self, *arguments: str, **variables: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ipymesos.local", *arguments],
@@ -83,6 +87,7 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.running.append(self)
 
     def line(self) -> str:
         assert self.process.stdout is not None
@@ -90,6 +95,7 @@ class Command:
 
     def end(self, number: int | None = None) -> tuple[int, str]:
         """Exit code and what it complained about, after a signal if one is given."""
+        self.running.remove(self)
         if number is not None:
             self.process.send_signal(number)
         complaint = self.process.communicate(timeout=60)[1]
@@ -405,6 +411,21 @@ def test_an_archive_that_is_named_serves_in_the_place_of_a_download(tmp_path: Pa
     code, complaint = Command("--port", "0", "--archive", str(mine), **elsewhere).end()
     assert code == 2
     assert "is damaged or not the official archive: its sha256 is" in complaint
+
+
+def test_the_oldest_mesos_that_needs_no_other_library_serves() -> None:
+    with LocalMesos(version="1.8.0", attributes="rack:r0") as mesos, Framework(mesos.master) as framework:
+        assert get(mesos.master, "/version")["version"] == "1.8.0"
+        framework.launch("task-1")
+        framework.wait("UPDATE", task="task-1", state="TASK_RUNNING")
+
+
+def test_another_address_is_used_for_everything() -> None:
+    command = Command("--port", "0", "--ip", "127.0.0.2")
+    assert "answers at 127.0.0.2:" in command.line()
+    mesos = mesos_of(command)
+    assert {c.laddr.ip for c in mesos.net_connections() if c.status == "LISTEN"} == {"127.0.0.2"}
+    assert command.end(signal.SIGTERM) == (0, "")
 
 
 @pytest.mark.docker
