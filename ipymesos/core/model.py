@@ -60,6 +60,7 @@ class Offer:
     pieces: tuple[Piece, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
     role: str = "*"
+    endpoint: str = ""  # host:port where the agent answers HTTP
     unavailable_from: float | None = None  # a maintenance window has been announced
 
 
@@ -140,6 +141,7 @@ class Task:
     state: State = State.LAUNCHING
     since: float = 0.0  # when `state` was reached
     ip: str = ""
+    endpoint: str = ""  # of its agent
     ports: tuple[int, ...] = ()  # of a controller, in the order ipcontroller takes them
     controller: str = ""  # of an engine: the controller's task it was told to join
     revision: int = 0  # of an engine: its set's, when it was launched

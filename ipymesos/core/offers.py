@@ -43,7 +43,8 @@ class Stock:
     def __init__(self, offers: Sequence[Offer]) -> None:
         first = offers[0]
         self.offer_ids = tuple(offer.id for offer in offers)
-        self.agent_id, self.hostname, self.ip, self.role = first.agent_id, first.hostname, first.ip, first.role
+        self.agent_id, self.hostname, self.role = first.agent_id, first.hostname, first.role
+        self.ip, self.endpoint = first.ip, first.endpoint
         self.attributes = dict(first.attributes)
         self.unavailable_from = first.unavailable_from
         self._pieces = sorted((p for offer in offers for p in offer.pieces), key=lambda p: not p.reserved)

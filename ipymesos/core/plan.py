@@ -213,6 +213,7 @@ class Placement:
             since=self.now,
             role=stock.role,
             ip=stock.ip,
+            endpoint=stock.endpoint,
             ports=ports,
             revision=revision,
             controller="" if group == CONTROLLER else self.controller_id,

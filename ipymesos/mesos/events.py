@@ -57,11 +57,14 @@ def _offers(message: Json) -> Offered:
 
 def _offer(offer: Json) -> Offer:
     start = offer.get("unavailability", {}).get("start", {}).get("nanoseconds")
+    address = offer.get("url", {}).get("address", {})
+    ip = address.get("ip") or offer["hostname"]
     return Offer(
         id=offer["id"]["value"],
         agent_id=offer["agent_id"]["value"],
         hostname=offer["hostname"],
-        ip=offer.get("url", {}).get("address", {}).get("ip") or offer["hostname"],
+        ip=ip,
+        endpoint=f"{f'[{ip}]' if ':' in ip else ip}:{address['port']}" if "port" in address else "",
         pieces=pieces(offer.get("resources", ())),
         attributes=tuple((a["name"], _attribute(a)) for a in offer.get("attributes", ())),
         role=_role(offer),

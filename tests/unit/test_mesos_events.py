@@ -76,6 +76,7 @@ def test_an_offer() -> None:
         agent_id="a1",
         hostname="host-1",
         ip="10.1.2.3",
+        endpoint="10.1.2.3:5051",
         pieces=(
             Piece("cpus", 4000, origin=allocated),
             Piece("ports", ranges=((31000, 31999),), origin=reserved, reserved=True),

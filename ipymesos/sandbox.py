@@ -1,0 +1,40 @@
+"""Read what a task's executor has written, from its agent (Mesos: docs/sandbox.md, "Via the /files endpoint").
+
+For one purpose so far: a container that ends before its executor has spoken says why in its stderr only.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+
+TIMEOUT = 2.0  # seconds; an agent that can't be asked must not hold anything up
+TAIL = 2000  # characters
+
+
+def last_words(
+    endpoint: str, framework_id: str, executor_id: str, principal: str = "", secret: str = "", lines: int = 3
+) -> str:
+    """The last `lines` of the executor's stderr, joined by " | "; empty when the agent does not tell."""
+    try:
+        end = _read(endpoint, framework_id, executor_id, -1, principal, secret)["offset"]
+        text = _read(endpoint, framework_id, executor_id, max(0, end - TAIL), principal, secret)["data"]
+    except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
+        return ""
+    said = [line.strip() for line in str(text).splitlines() if line.strip()]
+    return " | ".join(said[-lines:])
+
+
+def _read(endpoint: str, framework_id: str, executor_id: str, offset: int, principal: str, secret: str) -> dict:
+    """One piece of the file; offset -1 asks for its length only."""
+    path = f"/frameworks/{framework_id}/executors/{executor_id}/runs/latest/stderr"
+    query = urllib.parse.urlencode({"path": path, "offset": offset, "length": TAIL})
+    request = urllib.request.Request(f"http://{endpoint}/files/read?{query}")
+    if principal:
+        credentials = base64.b64encode(f"{principal}:{secret}".encode()).decode()
+        request.add_header("Authorization", f"Basic {credentials}")
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        return json.load(answer)
