@@ -11,14 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from traitlets import TraitError
@@ -34,6 +33,7 @@ from .errors import ConfigError, FrameworkRemoved, MesosError, NotAuthorized, St
 from .owner import Owner
 from .page import PageHandler
 from .paths import Paths
+from .private import in_thread, master_of
 from .service import ClusterService
 from .store import FileStore
 from .ticks import pass_time
@@ -43,7 +43,6 @@ FIRST_SET = "engines"  # the name of the engine set that `start -n` makes
 FLUSH_TIMEOUT = 10.0  # seconds for the last calls to get out
 
 log = logging.getLogger("ipymesos.app")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,7 @@ class App:
         self.file.claim()
         try:
             spec, framework = self.start.spec, self.options.framework()  # a bad option ends here
+            os.environ.pop("IPYMESOS_SECRET", None)  # it is read: what we start shall not inherit it
             asyncio.run(self._serve(spec, framework))
         except TraitError as error:
             self.file.leave(ConfigError(str(error)))
@@ -116,7 +116,7 @@ class App:
             self.file.tell(url=web.url)
             url, host = framework.webui_url or web.url, socket.gethostname()
             self._framework = replace(framework, webui_url=url, hostname=host)
-            async with self._master() as master:
+            async with master_of(self.options) as master:
                 if not self.owner.state.cluster.stopping and not self._ended.is_set():
                     self._connect(master)
                     overdue = await pass_time(self.owner, self._ended)
@@ -131,7 +131,7 @@ class App:
         names = [socket.gethostname(), urlsplit(self.options.webui_url).hostname or ""]
         try:
             return WebServer(ClusterService(self), token, ip, port, names, pages=[("/", PageHandler)])
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"port: the REST API can't listen on {ip}:{port}: {error.strerror or error}") from error
 
     def _resume(self, spec: Spec, name: str) -> Cluster:
@@ -146,26 +146,6 @@ class App:
         log.info("taking over %d tasks of framework %s", len(cluster.tasks), cluster.framework_id or "(none)")
         spec = replace(spec, engines={**cluster.spec.engines, **spec.engines})
         return replace(cluster, name=name, spec=spec, setbacks={}, stopping="", stopping_since=None)
-
-    @contextlib.asynccontextmanager
-    async def _master(self) -> AsyncIterator[str]:
-        """The master's address; for "local", a Mesos that lives as long as this."""
-        if self.options.master != "local":
-            yield self.options.master
-            return
-        from .local import LocalMesos, LocalMesosError
-
-        agents, docker = self.options.local_agents, self.options.container_kind == "docker"
-        log.info("starting a private Mesos (agents: %d)", agents)
-        local = LocalMesos(agents=agents, containerizers="docker,mesos" if docker else "mesos")
-        try:
-            try:
-                await in_thread(local.start)
-            except LocalMesosError as error:
-                raise MesosError(f"the private Mesos: {error}") from error
-            yield local.master
-        finally:
-            await in_thread(local.stop)
 
     def _connect(self, master: str) -> None:
         loop = asyncio.get_running_loop()
@@ -196,10 +176,10 @@ class App:
         cluster = self.owner.state.cluster
         if isinstance(error, NotAuthorized) and not self._framework.principal:
             error = NotAuthorized(f"{error} No principal was given (options principal and secret_file).")
-        if not (isinstance(error, FrameworkRemoved) and cluster.framework_id) or self._afresh or cluster.stopping:
-            self._fatal(error)
+        if not isinstance(error, FrameworkRemoved) or self._registered or self._afresh or not cluster.framework_id:
+            self._fatal(error)  # who was registered in this run was removed on purpose
             return
-        # The tasks went with the framework. Once only: a master that removes us again means it.
+        # What a dead daemon left has ended in the meantime: its tasks went with the framework.
         self._afresh = True
         log.warning("%s Starting afresh.", error)
         fresh = replace(cluster, framework_id="", tasks={}, setbacks={}, busy_ports={})
@@ -216,7 +196,8 @@ class App:
             self.error = self.error or MesosError("the master didn't take the last calls: the tasks may still run")
             torn_down = False
         await in_thread(self._driver.stop)
-        if torn_down or self.options.master == "local" or not self.owner.state.cluster.framework_id:
+        gone = torn_down or isinstance(self.error, FrameworkRemoved) or not self.owner.state.cluster.framework_id
+        if gone or self.options.master == "local":
             Connection.remove_files(self.paths)  # else the tasks live on, and clients may go on with them
             self.store.remove()
 
@@ -294,12 +275,3 @@ class App:
 
     def _end(self) -> None:
         self._ended.set()
-
-
-async def in_thread(function: Callable[..., T], *args: object) -> T:
-    """Run what blocks without blocking the loop."""
-    with_thread = ThreadPoolExecutor(1)
-    try:
-        return await asyncio.get_running_loop().run_in_executor(with_thread, function, *args)
-    finally:
-        with_thread.shutdown(wait=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -179,7 +180,8 @@ def run_start(arguments: argparse.Namespace) -> int:
     assert directory is not None
     if arguments.options:
         n, controller_args, options = read_wish(sys.stdin.buffer.read())
-        sys.stdin.close()
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)  # who wrote it needn't stay, and no other file gets the number 0
     else:
         options = chosen_options(arguments, directory)
     log_to_streams(arguments.verbose, timestamps=bool(arguments.options))

@@ -46,9 +46,9 @@ class Daemon:
         file = DaemonFile.read(paths.daemon_file)
         name = f"cluster {cluster_id!r}" if cluster_id else "cluster"
         if file is None:
-            raise NotRunning(
-                f"no {name} of ipymesos runs in the profile {profile_dir} (there is no {paths.daemon_file.name})"
-            )
+            others = ", ".join(repr(other) for other in paths.others())
+            hint = f"; the cluster ids there are {others}" if others else f" (there is no {paths.daemon_file.name})"
+            raise NotRunning(f"no {name} of ipymesos runs in the profile {profile_dir}{hint}")
         if not file.alive:
             cause = f": {file.error}" if file.error else " without a word"
             if paths.state_file.exists():

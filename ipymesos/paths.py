@@ -25,6 +25,8 @@ class Paths:
                 f"cluster id {self.cluster_id!r}: it becomes a part of file names, so it can't hold a slash or a"
                 " control character, nor be longer than 100 characters"
             )
+        if self.cluster_id == "state" or self.cluster_id.endswith("-state"):
+            raise ConfigError(f"cluster id {self.cluster_id!r}: it can't end in 'state', as our own state files do")
 
     @property
     def _suffix(self) -> str:
@@ -47,6 +49,12 @@ class Paths:
     @property
     def daemon_file(self) -> Path:
         return self.security / f"ipymesos{self._suffix}.json"
+
+    def others(self) -> list[str]:
+        """Cluster ids in this profile whose daemon files there are; "" is the one without an id."""
+        names = (path.name for path in self.security.glob("ipymesos*.json"))
+        ids = (re.fullmatch(r"ipymesos(?:-(.+))?\.json", name) for name in names if not name.endswith("-state.json"))
+        return sorted((match[1] or "") for match in ids if match)
 
     @property
     def state_file(self) -> Path:

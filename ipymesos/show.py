@@ -20,8 +20,8 @@ def status(status: dict[str, Any], now: float | None = None) -> str:
         f" {master}, framework {status['framework_id'] or '(none yet)'}, daemon pid {status['pid']}"
     ]
     controller = status["controller"]
-    row = [controller["state"], controller["agent"] or "-", controller["task"] or "-"]
-    lines.append(f"controller: {row[0]} on {row[1]}, task {row[2]}" if controller["task"] else f"controller: {row[0]}")
+    where = f" on {agent(controller)}, task {controller['task']}" if controller["task"] else ""
+    lines.append(f"controller: {controller['state']}{where}")
     if controller["message"] and controller["state"] != "running":
         lines.append(f"  {one_line(controller['message'])}")
     if not status["engines"]:
@@ -39,7 +39,7 @@ def status(status: dict[str, Any], now: float | None = None) -> str:
                     number,
                     task["state"],
                     since,
-                    task["agent"],
+                    agent(task),
                     task["container"],
                     task["task"],
                     one_line(task["message"])[:60],
@@ -56,6 +56,11 @@ def status(status: dict[str, Any], now: float | None = None) -> str:
     if status["explain"]:
         lines.append(status["explain"])
     return "\n".join(lines)
+
+
+def agent(task: dict[str, Any]) -> str:
+    """Its host, and the end of its id, since a host may have several agents: 'host S0'."""
+    return f"{task['agent']} {task['agent_id'].rpartition('-')[2]}".strip()
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -70,11 +70,13 @@ def _controller(cluster: Cluster, message: str) -> dict[str, Any]:
     failed = gave_up(cluster, CONTROLLER)
     if task is None:
         state = "failed" if failed else "waiting"
-        return {"state": state, "task": "", "agent": "", "host": "", "ports": [], "message": failed or message}
+        nothing = {"state": state, "task": "", "agent": "", "agent_id": "", "host": "", "ports": []}
+        return {**nothing, "message": failed or message}
     return {
         "state": task.state.value,
         "task": task.id,
         "agent": task.hostname,
+        "agent_id": task.agent_id,
         "host": task.ip,
         "ports": list(task.ports),
         "message": task.message or message,

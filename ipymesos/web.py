@@ -7,6 +7,7 @@ that a web page in the user's browser can't reach the API under a name of its ow
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import json
 import logging
 import signal
@@ -216,10 +217,14 @@ class WebServer:
             default_handler_args=shared,
             log_function=log_request,
         )
+        if not ip:
+            raise OSError("an address is needed")  # tornado would take all there are
         sockets = bind_sockets(port, ip)
         self._server = HTTPServer(application, max_body_size=LARGEST_BODY, max_buffer_size=2 * LARGEST_BODY)
         self._server.add_sockets(sockets)
-        bound = sockets[0].getsockname()[1]
+        address, bound = sockets[0].getsockname()[:2]
+        if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+            log.warning("the REST API at %s isn't encrypted: whoever listens on that network learns its token", address)
         self.url = f"http://{f'[{ip}]' if ':' in ip else ip}:{bound}"
 
     async def stop(self) -> None:

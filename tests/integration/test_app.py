@@ -170,6 +170,16 @@ def test_a_framework_that_was_removed_starts_afresh(clean: LocalMesos, tmp_path:
     assert files(tmp_path) == set()
 
 
+def test_an_operator_tears_it_down(clean: LocalMesos, tmp_path: Path) -> None:
+    with Start(tmp_path, "--master", clean.master, "-n", "1", *SMALL) as start:
+        status = start.running(1)
+        body = urllib.parse.urlencode({"frameworkId": status["framework_id"]}).encode()
+        urllib.request.urlopen(f"http://{clean.master}/master/teardown", body, timeout=10).close()
+        assert start.wait(60) == 8, start.error
+    assert start.error.splitlines()[-1].startswith("ipymesos: error: ") and "has been removed" in start.error
+    assert files(tmp_path) == {"ipymesos.json"}
+
+
 def test_an_engine_that_fits_nowhere_ends_it_within_seconds(clean: LocalMesos, tmp_path: Path) -> None:
     with Start(tmp_path, "--master", clean.master, "-n", "2", "--container", "process", "--memory", "900 TB") as start:
         assert start.wait(30) == 9

@@ -81,6 +81,8 @@ def test_start_has_every_option_with_its_help(capsys: pytest.CaptureFixture[str]
         (["start", "--memroy", "2 GB"], "--memroy"),
         (["start", "--profile", "a"], "--profile and --profile-dir: give one of them"),
         (["start", "--cluster-id", "a/b"], "cluster id 'a/b'"),
+        (["start", "--cluster-id", "a-state"], "it can't end in 'state'"),
+        (["start", "--ip", "", "--container", "process"], "port: the REST API can't listen on"),
         (["scale", "0"], "N: 0; 1 engine is the least"),
         (["scale", "-2"], "-2"),
         (["scale", "few"], "invalid int value: 'few'"),
@@ -113,6 +115,8 @@ def test_the_error_of_a_dead_daemon_is_told(capsys: pytest.CaptureFixture[str], 
     DaemonFile(2**22 + 1, 1.0, error="the image 'y' is unknown", exit_code=9).write(file)
     code, _, err = run(capsys, "status", "--profile-dir", str(tmp_path), "--cluster-id", "x")
     assert code == 11 and "cluster 'x'" in err and "the image 'y' is unknown" in err
+    code, _, err = run(capsys, "status", "--profile-dir", str(tmp_path))
+    assert code == 11 and "the cluster ids there are 'x'" in err
 
 
 def test_a_live_daemon_is_not_disturbed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -341,3 +341,15 @@ def test_nothing_of_the_token_is_logged(live: Live, caplog: pytest.LogCaptureFix
         live.ask("GET", f"/x?{TOKEN}", headers={"Authorization": f"Bearer {TOKEN}x"})
         eventually(lambda: "/api/v1/stop 400" in caplog.text and "/x 401" in caplog.text, 10)
     assert TOKEN not in caplog.text
+
+
+def test_an_address_that_is_none(live: Live) -> None:
+    for ip in ("", "no-such-host.invalid", "203.0.113.1"):
+        with pytest.raises(OSError):
+            live.run(lambda ip=ip: WebServer(ClusterService(live.app), TOKEN, ip, 0))
+
+
+def test_an_address_that_others_can_reach_is_warned_of(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    other = live.run(lambda: WebServer(ClusterService(live.app), TOKEN, "0.0.0.0", 0))
+    asyncio.run_coroutine_threadsafe(other.stop(), live.loop).result(10)
+    assert "isn't encrypted" in caplog.text and TOKEN not in caplog.text

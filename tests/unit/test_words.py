@@ -156,9 +156,9 @@ def test_the_status_page() -> None:
     story.happens(Updated("engine-a-3", "agent", "TASK_FAILED", "", "killed by SIGSEGV"))
     page = show.status(story.status, now=story.now)
     assert page.splitlines()[0].startswith("test id: running, master master:5050, framework framework, daemon pid ")
-    assert "controller: running on host, task controller-1" in page
+    assert "controller: running on host agent, task controller-1" in page
     assert "engine set a: 1 of 2 running, waiting" in page
-    assert "  4   running  2 s    host" in page
+    assert "  4   running  2 s    host agent" in page
     assert "  1 s ago, engine-a-3 on host: TASK_FAILED killed by SIGSEGV" in page
 
 
