@@ -63,14 +63,15 @@ class Connection:
 
     @classmethod
     def new(cls, curve: bool = True, cluster_id: str = "") -> Connection:
+        key = secrets.token_hex(32)  # signs every message, also below CURVE: it costs little, and admits nobody alone
         if not curve:
-            return cls(cluster_id, key=secrets.token_hex(32))
+            return cls(cluster_id, key)
         if not zmq.has("curve"):
             raise ConfigError(
                 "curve=True: this build of libzmq can't encrypt; install pyzmq's wheel, or say curve=False"
             )
         public, secret = zmq.curve_keypair()
-        return cls(cluster_id, "", public.decode("ascii"), secret.decode("ascii"))
+        return cls(cluster_id, key, public.decode("ascii"), secret.decode("ascii"))
 
     @property
     def curve(self) -> bool:

@@ -81,9 +81,9 @@ def test_ipyparallel_loads_the_files(tmp_path: Path) -> None:
     assert app.location == "10.1.2.3"
 
 
-def test_curve_replaces_the_key_and_is_the_default() -> None:
+def test_curve_is_the_default_and_messages_are_signed_as_well() -> None:
     with_curve, without = Connection.new(), Connection.new(curve=False)
-    assert with_curve.curve and with_curve.key == ""
+    assert with_curve.curve and len(with_curve.key) == 64
     assert with_curve.engine_info(controller())["curve_serverkey"] == with_curve.curve_publickey
     assert not without.curve and len(without.key) == 64
     assert without.client_info(controller())["curve_serverkey"] is None
