@@ -12,11 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ipymesos import __version__, cli
+from ipymesos import __version__
+from ipymesos.cli import commands as cli
+from ipymesos.cli.options import add_options, chosen_options, locate_profile, profile_config
 from ipymesos.config import MesosOptions
 from ipymesos.daemonfile import DaemonFile
 from ipymesos.errors import ConfigError
-from ipymesos.options import add_options, chosen_options, locate_profile, profile_config
 from ipymesos.paths import Paths
 
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ipymesos import ticks
 from ipymesos.core.messages import (
     Acknowledge,
     Action,
@@ -20,8 +19,9 @@ from ipymesos.core.messages import (
     Updated,
 )
 from ipymesos.core.model import Cluster, ControllerSpec, EngineSpec, Everything, Offer, Piece, Resources, Spec
+from ipymesos.daemon import ticks
+from ipymesos.daemon.owner import Owner
 from ipymesos.errors import MesosError, StoreError
-from ipymesos.owner import Owner
 
 OFFER = Offer(
     "o1",

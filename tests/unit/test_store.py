@@ -11,12 +11,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ipymesos.codec import decode, encode
 from ipymesos.connection import Connection
-from ipymesos.core.model import CONTROLLER, Cluster, Container, ControllerSpec, EngineSet, EngineSpec, Piece
-from ipymesos.core.model import Resources, Setback, Spec, State, Task
+from ipymesos.core.model import (
+    CONTROLLER,
+    Cluster,
+    Container,
+    ControllerSpec,
+    EngineSet,
+    EngineSpec,
+    Piece,
+    Resources,
+    Setback,
+    Spec,
+    State,
+    Task,
+)
+from ipymesos.daemon.codec import decode, encode
+from ipymesos.daemon.store import FileStore
 from ipymesos.errors import StoreError
-from ipymesos.store import FileStore
 
 
 def a_cluster() -> Cluster:

@@ -18,17 +18,17 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from ipymesos.app import App, Start
 from ipymesos.client import Daemon
 from ipymesos.config import MesosOptions
 from ipymesos.core.messages import Action, EnginesWanted, Subscribed, Ticked
 from ipymesos.core.model import Cluster, Everything
+from ipymesos.daemon.app import App, Start
+from ipymesos.daemon.owner import Owner
+from ipymesos.daemon.page import PageHandler
+from ipymesos.daemon.service import ClusterService
+from ipymesos.daemon.web import LARGEST_BODY, WebServer
 from ipymesos.daemonfile import DaemonFile
 from ipymesos.errors import ConfigError, IPyMesosError, NotRunning
-from ipymesos.owner import Owner
-from ipymesos.page import PageHandler
-from ipymesos.service import ClusterService
-from ipymesos.web import LARGEST_BODY, WebServer
 from tests.helpers import eventually
 
 TOKEN = "the-token-of-this-test"

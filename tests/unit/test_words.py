@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from ipymesos import progress, show, view
 from ipymesos.core.messages import (
     Disconnected,
     EnginesDropped,
@@ -31,6 +30,7 @@ from ipymesos.core.model import (
     Spec,
 )
 from ipymesos.core.scheduler import observe, plan, record
+from ipymesos.daemon import progress, view, words
 
 PIECES = (Piece("cpus", 8000), Piece("mem", 16384), Piece("ports", ranges=((31000, 31009), (31100, 31199))))
 OFFER = Offer("o1", "agent", "host", "10.0.0.1", PIECES)
@@ -121,20 +121,20 @@ def test_ranges(ports: tuple[int, ...], text: str) -> None:
 def test_the_states_of_the_controller_and_the_sets() -> None:
     story = Story()
 
-    def words() -> tuple[object, ...]:
+    def states() -> tuple[object, ...]:
         status = json.loads(json.dumps(story.status))
         return status["state"], status["controller"]["state"], status["engines"]["a"]["state"]
 
-    assert words() == ("starting", "waiting", "waiting")
+    assert states() == ("starting", "waiting", "waiting")
     story.happens(Subscribed("framework", "master:5050"))
     story.happens(Offered((OFFER,)))
-    assert words() == ("starting", "launching", "waiting")
+    assert states() == ("starting", "launching", "waiting")
     story.runs("controller-1", "engine-a-3", "engine-a-4")
-    assert words() == ("running", "running", "running")
+    assert states() == ("running", "running", "running")
     story.happens(Updated("engine-a-3", "agent", "TASK_FAILED", "", "no", final=True))
-    assert words() == ("running", "running", "waiting")  # one of them lives
+    assert states() == ("running", "running", "waiting")  # one of them lives
     story.happens(Updated("engine-a-4", "agent", "TASK_FAILED", "", "no", final=True))
-    assert words() == ("running", "running", "failed")
+    assert states() == ("running", "running", "failed")
     assert json.loads(json.dumps(story.status))["engines"]["a"]["message"].endswith("no")
     story.happens(EnginesDropped("a"))
     assert story.status["engines"] == {}
@@ -154,7 +154,7 @@ def test_a_dropped_set_is_shown_until_it_is_gone() -> None:
 def test_the_status_page() -> None:
     story = started()
     story.happens(Updated("engine-a-3", "agent", "TASK_FAILED", "", "killed by SIGSEGV"))
-    page = show.status(story.status, now=story.now)
+    page = words.status(story.status, now=story.now)
     assert page.splitlines()[0].startswith("test id: running, master master:5050, framework framework, daemon pid ")
     assert "controller: running on host agent, task controller-1" in page
     assert "engine set a: 1 of 2 running, waiting" in page
@@ -164,7 +164,7 @@ def test_the_status_page() -> None:
 
 def test_the_status_page_of_nothing() -> None:
     empty = replace(Story().state, cluster=Cluster("test"))
-    page = show.status(view.status(empty, 0.0, 1, ""), now=0.0)
+    page = words.status(view.status(empty, 0.0, 1, ""), now=0.0)
     assert "no master, framework (none yet)" in page and "no engines are wanted" in page
 
 
@@ -172,7 +172,7 @@ def test_the_status_page_of_nothing() -> None:
     "seconds, text", [(-1, "0 s"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200000, "2 d")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert show.duration(seconds) == text
+    assert words.duration(seconds) == text
 
 
 def test_the_view_of_the_explanation_is_json() -> None:

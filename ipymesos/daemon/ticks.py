@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import logging
 
-from .core.explain import explain
-from .core.messages import Ticked
-from .core.model import Everything
-from .errors import MesosError
+from ..core.explain import explain
+from ..core.messages import Ticked
+from ..core.model import Everything
+from ..errors import MesosError
 from .owner import Owner
 
 TICK_WHILE_WAITING, TICK = 0.25, 1.0  # seconds
@@ -17,7 +17,7 @@ SAY_WHY_AFTER = 5.0  # seconds of waiting, and again after as many
 UNREGISTERED_TIMEOUT = 1.0  # seconds that a stop waits for a registration that is under way
 GONE_MASTER_TIMEOUT = 30.0  # seconds that a stop waits for a master that has gone
 
-log = logging.getLogger("ipymesos.app")
+log = logging.getLogger("ipymesos.daemon")
 
 
 async def pass_time(owner: Owner, ended: asyncio.Event, patience: float = GONE_MASTER_TIMEOUT) -> MesosError | None:

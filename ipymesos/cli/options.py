@@ -8,10 +8,10 @@ from pathlib import Path
 from traitlets.config import Config
 from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
-from .config import MesosOptions
-from .errors import ConfigError
-from .paths import Paths
-from .traits import from_text
+from ..config import MesosOptions
+from ..errors import ConfigError
+from ..paths import Paths
+from ..traits import from_text
 
 NOT_OURS = {"start_timeout"}  # the launchers'; who sits before the terminal sees what a start waits for, and decides
 CONFIG_FILE = "ipcluster_config.py"

@@ -1,13 +1,10 @@
-"""What the command line prints about a cluster, from the REST API's answers."""
+"""The status for people, in the command line and on the page: made of what the REST API answers."""
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import Any, TextIO
+from typing import Any
 
-from .client import Daemon
-from .errors import ConfigError, IPyMesosError, StartFailed
 from .progress import one_line
 
 
@@ -76,32 +73,3 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
-
-
-def scale(daemon: Daemon, name: str, n: int, wait: bool, timeout: float, out: TextIO = sys.stdout) -> int:
-    """Let engine set `name` (the only one if empty) have n engines, and tell how it gets there."""
-    sets = list(daemon.status()["engines"])
-    if not name:
-        if len(sets) > 1:
-            raise ConfigError(f"--set: there are several engine sets, say which: {', '.join(sets)}")
-        name = sets[0] if sets else "engines"
-    daemon.want_engines(name, n)
-    print(f"engine set {name}: {n} wanted", file=out, flush=True)
-    deadline, version, said = time.monotonic() + timeout, None, ""
-    while wait:
-        status = daemon.status(after=version, timeout=5.0)
-        version, engines = status["version"], status["engines"].get(name)
-        if engines is None or status["state"] == "stopping":
-            raise IPyMesosError(status["error"] or "the cluster is stopping")
-        alive = sum(task["state"] != "killing" for task in engines["tasks"])
-        line = f"{engines['running']}/{engines['wanted']} running"
-        if line != said:
-            print(line, file=out, flush=True)
-            said = line
-        if engines["state"] == "failed":
-            raise StartFailed(engines["message"])
-        if engines["running"] == alive == n:
-            return 0
-        if time.monotonic() > deadline:
-            raise StartFailed(f"{engines['running']} of {n} engines run after {timeout:g} s: {engines['message']}")
-    return 0

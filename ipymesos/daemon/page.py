@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from html import escape
 
-from . import show
+from . import words
 from .web import Handler
 
 REFRESH = 3  # seconds
@@ -58,7 +58,9 @@ class PageHandler(Handler):
             return
         refresh = f'<meta http-equiv="refresh" content="{REFRESH}">'
         status = self.service.status()
-        self.page(200, f"{status['name']} {status['cluster_id']}", f"<pre>{escape(show.status(status))}</pre>", refresh)
+        self.page(
+            200, f"{status['name']} {status['cluster_id']}", f"<pre>{escape(words.status(status))}</pre>", refresh
+        )
 
     def post(self) -> None:
         given = self.get_body_argument("token", "").encode("utf-8", "replace")

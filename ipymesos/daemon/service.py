@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from traitlets import TraitError
 
-from . import mesos, view
-from .config import MesosOptions
-from .core.messages import EnginesDropped, EnginesWanted, StopWanted
-from .core.model import CONTROLLER, EngineSpec, State
-from .errors import ConfigError
+from .. import mesos
+from ..config import MesosOptions
+from ..core.messages import EnginesDropped, EnginesWanted, StopWanted
+from ..core.model import CONTROLLER, EngineSpec, State
+from ..errors import ConfigError
+from . import view
 
 if TYPE_CHECKING:
     from .app import App

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from .core import policy
-from .core.model import CONTROLLER, Everything, Exit, State, Task
+from ..core import policy
+from ..core.model import CONTROLLER, Everything, Exit, State, Task
 
 
 def lines(before: Everything, after: Everything) -> Iterator[str]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import ipyparallel as ipp
 
-from .client import Daemon
-from .errors import IPyMesosError, StartFailed
+from ..client import Daemon
+from ..errors import IPyMesosError, StartFailed
 
 WIDTH, HEIGHT = 76, 24
 SHADES = " .:-=+*#%@"

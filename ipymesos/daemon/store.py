@@ -11,11 +11,11 @@ import os
 import stat
 from pathlib import Path
 
+from ..connection import Connection
+from ..core.model import Cluster
+from ..errors import StoreError
+from ..paths import write_private
 from .codec import decode, encode
-from .connection import Connection
-from .core.model import Cluster
-from .errors import StoreError
-from .paths import write_private
 
 VERSION = 1
 

@@ -17,11 +17,13 @@ from typing import Any
 
 from traitlets import TraitError
 
-from . import __version__, show
-from .client import Daemon
-from .errors import ConfigError, IPyMesosError, NotRunning
+from .. import __version__
+from ..client import Daemon
+from ..daemon import words
+from ..daemon.progress import one_line
+from ..errors import ConfigError, IPyMesosError, NotRunning
 from .options import add_options, chosen_options, locate_profile
-from .progress import one_line
+from .scale import scale
 
 DESCRIPTION = """\
 ipyparallel clusters on Apache Mesos.
@@ -83,11 +85,11 @@ def parser() -> argparse.ArgumentParser:
     status = command("status", run_status, "show the controller, the engines and where they run")
     status.add_argument("-o", "--output", choices=["table", "json"], default="table", help="default: table")
 
-    scale = command("scale", run_scale, "change the number of engines")
-    scale.add_argument("n", type=int, metavar="N", help="how many engines there shall be")
-    scale.add_argument("--set", default="", metavar="NAME", help="the engine set; needed when there are several")
-    scale.add_argument("--no-wait", action="store_true", help="don't wait until N engines run")
-    scale.add_argument(
+    rescale = command("scale", run_scale, "change the number of engines")
+    rescale.add_argument("n", type=int, metavar="N", help="how many engines there shall be")
+    rescale.add_argument("--set", default="", metavar="NAME", help="the engine set; needed when there are several")
+    rescale.add_argument("--no-wait", action="store_true", help="don't wait until N engines run")
+    rescale.add_argument(
         "--timeout", type=seconds, default=300.0, metavar="SECONDS", help="how long to wait (default: 300)"
     )
 
@@ -95,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("-o", "--output", choices=["text", "json"], default="text", help="default: text")
 
     local = command("local", run_local, "run a real Mesos on this machine until interrupted", where=False)
-    from .local.cli import add_arguments
+    from ..local.cli import add_arguments
 
     add_arguments(local)
 
@@ -172,7 +174,7 @@ def daemon(arguments: argparse.Namespace) -> Daemon:
 
 
 def run_start(arguments: argparse.Namespace) -> int:
-    from .app import App, Start
+    from ..daemon.app import App, Start
 
     controller_args: list[str] = arguments.controller_args
     n: int | None = arguments.n
@@ -192,7 +194,7 @@ def run_start(arguments: argparse.Namespace) -> int:
 
 def read_wish(data: bytes) -> tuple[int | None, list[str], Any]:
     """What a launcher writes to our standard input: {"options": {...}, "controller_args": [...], "n": 4}."""
-    from .config import MesosOptions
+    from ..config import MesosOptions
 
     try:
         wish = json.loads(data)
@@ -246,7 +248,7 @@ def run_stop(arguments: argparse.Namespace) -> int:
 
 def run_status(arguments: argparse.Namespace) -> int:
     status = daemon(arguments).status()
-    print(json.dumps(status, indent=2) if arguments.output == "json" else show.status(status))
+    print(json.dumps(status, indent=2) if arguments.output == "json" else words.status(status))
     return 0
 
 
@@ -260,11 +262,11 @@ def run_scale(arguments: argparse.Namespace) -> int:
     if arguments.n < 1:
         raise ConfigError(f"N: {arguments.n}; 1 engine is the least. `stop` ends the whole cluster")
     running = daemon(arguments)
-    return show.scale(running, arguments.set, arguments.n, wait=not arguments.no_wait, timeout=arguments.timeout)
+    return scale(running, arguments.set, arguments.n, wait=not arguments.no_wait, timeout=arguments.timeout)
 
 
 def run_local(arguments: argparse.Namespace) -> int:
-    from .local.cli import run
+    from ..local.cli import run
 
     return run(arguments)
 

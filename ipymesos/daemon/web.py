@@ -19,13 +19,13 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from .errors import ConfigError, IPyMesosError
+from ..errors import ConfigError, IPyMesosError
 
 LARGEST_BODY = 1 << 20  # bytes
 LONGEST_POLL = 300.0  # seconds
 MOST_ENGINES = 10_000
 
-log = logging.getLogger("ipymesos.web")
+log = logging.getLogger("ipymesos.daemon.web")
 
 
 class Service(Protocol):

@@ -22,17 +22,18 @@ from urllib.parse import urlsplit
 
 from traitlets import TraitError
 
-from . import mesos, progress, view
-from .config import MesosOptions
-from .connection import Connection
-from .core.messages import Action, Event, ListAgents, Offered, StopWanted
-from .core.model import CONTROLLER, Cluster, EngineSet, Everything, Session, Spec
-from .daemonfile import OwnDaemonFile
-from .driver import Driver
-from .errors import ConfigError, FrameworkRemoved, MesosError, NotAuthorized, StartFailed
+from .. import mesos
+from ..config import MesosOptions
+from ..connection import Connection
+from ..core.messages import Action, Event, ListAgents, Offered, StopWanted
+from ..core.model import CONTROLLER, Cluster, EngineSet, Everything, Session, Spec
+from ..daemonfile import OwnDaemonFile
+from ..driver import Driver
+from ..errors import ConfigError, FrameworkRemoved, MesosError, NotAuthorized, StartFailed
+from ..paths import Paths
+from . import progress, view
 from .owner import Owner
 from .page import PageHandler
-from .paths import Paths
 from .private import in_thread, master_of
 from .service import ClusterService
 from .store import FileStore
@@ -42,7 +43,7 @@ from .web import WebServer
 FIRST_SET = "engines"  # the name of the engine set that `start -n` makes
 FLUSH_TIMEOUT = 10.0  # seconds for the last calls to get out
 
-log = logging.getLogger("ipymesos.app")
+log = logging.getLogger("ipymesos.daemon")
 
 
 @dataclass(frozen=True)

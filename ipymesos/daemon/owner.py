@@ -10,9 +10,9 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from .core.messages import Action, Event
-from .core.model import Cluster, Everything
-from .core.scheduler import observe, plan, record
+from ..core.messages import Action, Event
+from ..core.model import Cluster, Everything
+from ..core.scheduler import observe, plan, record
 
 Watcher = Callable[[Everything, Everything], None]
 

@@ -6,10 +6,10 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from . import __version__
-from .core import policy
-from .core.explain import Explanation, explain
-from .core.model import CONTROLLER, Cluster, Everything, State, Task
+from .. import __version__
+from ..core import policy
+from ..core.explain import Explanation, explain
+from ..core.model import CONTROLLER, Cluster, Everything, State, Task
 
 
 def phase(state: Everything) -> str:

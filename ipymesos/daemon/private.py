@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from .config import MesosOptions
-from .errors import MesosError
-from .local import LocalMesos, LocalMesosError
+from ..config import MesosOptions
+from ..errors import MesosError
+from ..local import LocalMesos, LocalMesosError
 
-log = logging.getLogger("ipymesos.app")
+log = logging.getLogger("ipymesos.daemon")
 T = TypeVar("T")
 
 

@@ -1,0 +1,11 @@
+"""The process that owns one cluster.
+
+app        builds the parts, connects them, and ends them
+owner      the one owner of the state: events -> core -> save -> send, in turns
+ticks      time that passes, for the core and for people who wait
+private    the Mesos of its own, when the master is "local"
+store      the state file; codec: dataclasses <-> JSON
+web        the REST API: who may ask, and how it looks; page: the status for browsers
+service    what the REST API asks for, as events and views
+view       the state as the REST API shows it; words: that for people; progress: what has just happened
+"""
