@@ -205,9 +205,9 @@ class MesosLauncher(MesosOptions, BaseLauncher):
         )
         self._watcher.start()
 
-    async def _within_stop_timeout(self, check: Callable[[], bool]) -> bool:
-        """Wait until check() is true, for stop_timeout seconds at most; whether it became true."""
-        deadline = time.monotonic() + self.stop_timeout
+    async def _within(self, timeout: float, check: Callable[[], bool]) -> bool:
+        """Wait until check() is true, for `timeout` seconds at most; whether it became true."""
+        deadline = time.monotonic() + timeout
         while not check():
             if time.monotonic() > deadline:
                 return False

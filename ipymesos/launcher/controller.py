@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal as signals
@@ -19,11 +20,13 @@ from ipyparallel.cluster.launcher import (
 from traitlets import TraitError
 
 from .. import errors
+from ..daemonfile import DaemonFile
 from . import spawn
-from .base import MesosLauncher, StartError, exit_code, signal_number
+from .base import ANSWER_TIMEOUT, MesosLauncher, StartError, exit_code, signal_number
 from .engines import MesosEngineSetLauncher
 from .watch import End, View, end_of
 
+GRACE = 5.0  # seconds for a daemon that has told its error to end
 DOWNLOAD_TIMEOUT = 600.0  # seconds for the first start of a local Mesos, which is downloaded then
 
 
@@ -32,6 +35,8 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
 
     _what = "the controller"
     _child: subprocess.Popen[bytes] | None = None
+    _asked_at = 0.0  # when stop() began
+    _taken = False  # has the daemon got the request to stop?
 
     async def start(self) -> None:
         """Start the daemon and wait until the master knows it; the controller follows as soon as an offer fits."""
@@ -42,7 +47,8 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
         except (TraitError, errors.IPyMesosError, OSError) as error:
             reason = "stopped while it was starting" if self._stopping else str(error)
             if self.state == "running":
-                self._terminate()
+                if not await self._within(GRACE, lambda: not self._alive()):
+                    self._terminate()
                 self._end(End(exit_code(error), reason))
             self._fail(StartError(reason, error))
 
@@ -68,8 +74,9 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
         timeout = self.connect_timeout + (DOWNLOAD_TIMEOUT if self.master == "local" else self.start_timeout)
         daemon = await spawn.ready(self._child, paths, timeout)
         self._use(daemon)
-        status = daemon.status()
-        self.log.info("Framework %s on Mesos master %s", status["framework_id"], status["master"])
+        with contextlib.suppress(errors.IPyMesosError):  # if it has ended already, the watcher finds out why
+            status = daemon.status()
+            self.log.info("Framework %s on Mesos master %s", status["framework_id"], status["master"])
         self._follow(started_here=True)
 
     def _prepare_cluster(self) -> None:
@@ -127,20 +134,33 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
         if self.state != "running":
             return
         self._stopping = True
-        if self._alive():
-            try:
-                (self._daemon or self._find()).stop("asked by ipyparallel")
-            except errors.IPyMesosError as error:
-                if self._alive():
-                    self.log.warning("the scheduler, pid %d, does not take the request to stop: %s", self.pid, error)
-                    self._terminate()
-        if not await self._within_stop_timeout(lambda: not self._alive()):
+        self._asked_at = time.monotonic()
+        if not await self._within(self.stop_timeout, self._ask_to_stop):
             self._terminate()
             raise LauncherError(
                 f"the scheduler, pid {self.pid}, did not end within {self.stop_timeout} s; "
                 f"tasks may still run on Mesos; see {self.paths.log_file}"
             )
         self._end(End(0) if self._daemon is None else end_of(self._daemon, self.paths))
+
+    def _ask_to_stop(self) -> bool:
+        """Ask the daemon to stop; whether it is gone. May be asked again and again."""
+        if not self._alive():
+            return True
+        if self._taken:
+            return False
+        try:
+            (self._daemon or self._find()).stop("asked by ipyparallel")
+            self._taken = True
+        except errors.IPyMesosError as error:
+            # A daemon that ends already listens no more. It is left alone, as it still has files to write or remove.
+            file = DaemonFile.read(self.paths.daemon_file)
+            begins = self._daemon is None and (file is None or file.pid != self.pid or not file.error)
+            if begins or time.monotonic() - self._asked_at > ANSWER_TIMEOUT:
+                self.log.warning("the scheduler, pid %d, does not take the request to stop: %s", self.pid, error)
+                self._terminate()
+                self._taken = True
+        return False
 
     def signal(self, sig: int | str) -> None:
         """INT, TERM and KILL stop the cluster (see join); the controller, on its agent, takes no other signal."""

@@ -65,8 +65,8 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
         try:
             self._use(self._find())
         except errors.NotRunning as error:
-            if controller is not None and controller.poll() is not None and controller.reason:
-                raise errors.StartFailed(controller.reason) from None
+            if controller is not None and (controller.poll() is not None or controller.running):
+                raise errors.StartFailed(controller.reason or str(error)) from None
             raise errors.NotRunning(
                 f"{error}; start it with: ipcluster start --controller=mesos --engines=mesos"
             ) from None
@@ -100,7 +100,7 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
         if self.state != "running":
             return
         self._stopping = True
-        if not await self._within_stop_timeout(self._drop):
+        if not await self._within(self.stop_timeout, self._drop):
             raise LauncherError(f"{self._what} did not end within {self.stop_timeout} s; see {self.paths.log_file}")
         self._end(End(0))
 

@@ -88,7 +88,7 @@ def test_signals_reach_the_engines(user: Account) -> None:
     with cluster(user, n=2) as client:
         mesos = client.cluster
         client[:].execute(
-            "import signal, time\ndef note(number, frame): globals().update(got=number)\n"
+            "import signal, time\ngot = 0\ndef note(number, frame): globals().update(got=number)\n"
             "signal.signal(signal.SIGUSR1, note); signal.signal(signal.SIGUSR2, note)",
             block=True,
         )
