@@ -3,8 +3,8 @@
 A key leaves this module in three shapes only: the two connection files in the user's profile (0600), the data of a
 Mesos task (TaskInfo.data, which no endpoint of Mesos shows), and the state file (0600, by store.py).
 
-With CURVE every socket is encrypted and ipyparallel's HMAC key is "". There is no list of admitted clients, so
-whoever knows the controller's *public* key is let in: that one is treated as a secret too.
+With CURVE every socket is encrypted. There is no list of admitted clients, so whoever knows the controller's
+*public* key is let in by ZeroMQ: that one is treated as a secret too, and messages are signed besides.
 """
 
 from __future__ import annotations

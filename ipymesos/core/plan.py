@@ -119,8 +119,17 @@ class Placement:
                 self._packs[task.group, task.revision, task.agent_id, task.role] = task
 
     def order(self, offered: Iterable[Stock]) -> list[Stock]:
-        """Biggest first, so that few packs do; the controller's place is found before any engine's."""
-        by_size = sorted(offered, key=lambda s: (-s.amount("cpus"), -s.amount("mem"), s.agent_id))
+        """Where a pack lives first, since one more fork is cheaper than a container; then the biggest, so that few
+        packs do. The controller's place is found before any engine's."""
+        homes = {
+            (agent_id, role)
+            for (group, revision, agent_id, role), pack in self._packs.items()
+            if self.missing.get(group) and self._has_room(group, pack)
+        }
+        by_size = sorted(
+            offered,
+            key=lambda s: ((s.agent_id, s.role) not in homes, -s.amount("cpus"), -s.amount("mem"), s.agent_id),
+        )
         spec = self.cluster.spec.controller
         if CONTROLLER in self.missing and spec is not None:
             by_size.sort(key=lambda s: self._controller_lack(s, spec) is not None)
@@ -169,7 +178,7 @@ class Placement:
         revision = self.cluster.spec.engines[group].revision
         while self.missing[group] > 0:
             pack = self._packs.get((group, revision, stock.agent_id, stock.role))
-            if pack is not None and spec.per_container and self._sizes[pack.executor_id] >= spec.per_container:
+            if pack is not None and not self._has_room(group, pack):
                 pack = None
             needed = spec.resources if pack else spec.resources + spec.pack
             lack = stock.lack(needed, spec.constraints)
@@ -185,6 +194,11 @@ class Placement:
             self._packs[group, revision, stock.agent_id, stock.role] = task
             self._sizes[executor_id] = self._sizes.get(executor_id, 0) + 1
             self.missing[group] -= 1
+
+    def _has_room(self, group: str, pack: Task) -> bool:
+        engines = self.cluster.spec.engines.get(group)
+        bound = engines.spec.per_container if engines else 0
+        return not bound or self._sizes[pack.executor_id] < bound
 
     def _next(self, prefix: str) -> str:
         self.serial += 1

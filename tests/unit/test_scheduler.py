@@ -355,3 +355,10 @@ def test_a_changed_spec_never_joins_a_pack_that_was_launched_with_another():
         now=5.0,
     )
     assert [t.executor_id for t in launched(actions)] == [second.executor_id]
+
+
+def test_a_replacement_goes_to_the_living_pack_rather_than_to_a_bigger_agent():
+    state, tasks = running(2)
+    state, _ = step(state, status(tasks[1], "FAILED"), now=2.0)
+    _, actions = step(state, Offered((offer("o2", "a9", cpus=90_000), offer("o3", "a1", cpus=1000))), now=3.0)
+    assert [t.executor_id for t in launched(actions)] == [tasks[2].executor_id]
