@@ -21,6 +21,7 @@ SHADES = " .:-=+*#%@"
 STOP_TIMEOUT = 60.0  # seconds
 
 
+@ipp.interactive  # sent whole, so that the engines need no ipymesos
 def mandelbrot_row(task: tuple[int, int, int, int]) -> tuple[int, list[int], int]:
     """Row `y` of the Mandelbrot set: its number, how long each point stays (0 to `most`), and who computed it."""
     import os
