@@ -370,7 +370,7 @@ def test_no_key_gets_out(mesos: LocalMesos, tmp_path: Path) -> None:
         state = json.loads(Paths(tmp_path).state_file.read_bytes())
         secrets = [value for name, value in state["connection"].items() if name != "cluster_id" and value]
         secrets.append(DaemonFile.read(Paths(tmp_path).daemon_file).token)  # type: ignore[union-attr]
-        assert len(secrets) == 3 and all(len(secret) >= 40 for secret in secrets)
+        assert len(secrets) == 4 and all(len(secret) >= 40 for secret in secrets)
         texts = {"status": json.dumps(daemon.status()), "explain": json.dumps(daemon.explain())}
         texts["cluster"] = json.dumps(state["cluster"])
         for path in ("master/state", "master/frameworks", "master/tasks"):
