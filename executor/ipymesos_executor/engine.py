@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from .redact import hide_in_logs
 Report = Callable[[dict[str, Any]], None]
 
 REGISTRATION_TIMEOUT = 600.0  # seconds; the controller may still be in a queue, or its image on the way
-LAST_WORDS = 0.1  # seconds between the answer to a deadly signal request and the signal
+LAST_WORDS = 0.1  # seconds for ZeroMQ's own thread to send what was said before the process ends
 
 DEFAULTS = {
     # The check listens on a random port. Whoever ends this engine when its controller is gone is the executor.
@@ -110,5 +111,6 @@ def run(payload: dict[str, Any], report: Report) -> None:
     app = Engine.instance(report=report, connection_info_env=json.dumps(info), config=Config(DEFAULTS))
     app.initialize([f"--cluster-id={payload.get('cluster_id', '')}", *payload.get("args", ())])
     app.start()
+    time.sleep(LAST_WORDS)
     if app.ended_by:
         sys.exit(-app.ended_by)
