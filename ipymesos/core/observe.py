@@ -180,7 +180,7 @@ def _with_engines(state: Everything, engines: Mapping[str, EngineSet], group: st
     """A new wish is a new try: what failed before is forgiven."""
     return state.with_cluster(
         spec=replace(state.cluster.spec, engines=engines), setbacks=_but(state.cluster.setbacks, group)
-    )
+    ).with_session(agents_asked_at=None)
 
 
 def _but(mapping: Mapping[K, V], key: K) -> dict[K, V]:

@@ -26,6 +26,7 @@ LONG_REFUSAL = 3600.0  # seconds; only offers no better than the refused one are
 SHORT_REFUSAL = 1.0  # seconds; after a launch, while more is wanted
 REVIVE_AGAIN = 30.0  # seconds between two REVIVEs for the same wish: one may overtake a DECLINE and be lost
 KILL_AGAIN = 10.0  # seconds
+LIST_AGENTS_AFTER = 2.0  # seconds without any offer
 LIST_AGENTS_AGAIN = 60.0  # seconds
 LAUNCH_TIMEOUT = 15.0  # seconds without any status after which the master is asked (high-availability guide)
 IMPLICIT_RECONCILIATION = 900.0  # seconds (reconciliation.md)
@@ -89,8 +90,9 @@ def _offers(state: Everything, now: float) -> Iterator[Action]:
         return
     if not any(placement.missing.values()):
         return
-    listed = session.agents_asked_at
-    if session.offers and (listed is None or now - listed >= LIST_AGENTS_AGAIN):
+    asked = session.agents_asked_at
+    waited = any(now - since >= LIST_AGENTS_AFTER for since in session.missing_since.values())
+    if (session.offers or waited) and (asked is None or now - asked >= LIST_AGENTS_AGAIN):
         yield ListAgents()
     grown = any(n > session.demand.get(group, 0) for group, n in demand.items())
     if session.suppressed or grown or now - max(session.revived_at, session.subscribed_at) >= REVIVE_AGAIN:

@@ -14,6 +14,11 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0  # seconds, doubled with each consecu
 BUSY_PORTS_REST = 300.0  # seconds that a port held by somebody else is left alone
 LEFT_PORTS_REST = 60.0  # seconds that the ports of an ended controller are left alone
 
+LONGEST_MESSAGE = 600  # characters of what Mesos says; some of its errors print whole protobuf messages
+SILENT_REASONS = frozenset(
+    f"REASON_{word}" for word in ("EXECUTOR_TERMINATED", "EXECUTOR_REGISTRATION_TIMEOUT", "CONTAINER_LAUNCH_FAILED")
+)
+
 # Faults of Mesos or its machines, not of the task: tried again at once, without counting
 # (Mesos: task-state-reasons.md, "for agents" and "for the master").
 FREE_REASONS = frozenset(
@@ -90,7 +95,7 @@ def setback(cluster: Cluster, task: Task, event: Updated, now: float) -> Setback
     if task.state is State.RUNNING and now - task.since >= STEADY:
         old = None
     if event.final:
-        return gave_up(old, now, event.message, task.executor_id)
+        return gave_up(old, now, describe_failure(cluster, task, event), task.executor_id)
     if event.reason in FREE_REASONS or event.busy_ports or event.state in ("TASK_UNKNOWN", "TASK_GONE"):
         return old
     if old and (old.final or old.executor_id == task.executor_id):
@@ -115,13 +120,17 @@ def describe_failure(cluster: Cluster, task: Task, event: Updated) -> str:
     spec = spec_of(cluster, task.group)
     what = "the controller" if task.group == CONTROLLER else "an engine"
     image = f" in image {spec.container.image!r}" if spec and spec.container.image else ""
-    said = event.message.strip() or event.reason or event.state
+    said = event.message.strip()[:LONGEST_MESSAGE] or event.reason or event.state
     text = f"{what} on {task.hostname}{image} failed: {said}"
-    never_came_up = event.reason in ("REASON_EXECUTOR_TERMINATED", "REASON_EXECUTOR_REGISTRATION_TIMEOUT")
-    if never_came_up and task.state in (State.LAUNCHING, State.STAGING):
+    if came_to_nothing(task, event) and " pull " not in f" {said} ":
         where = f"the image {spec.container.image!r}" if spec and spec.container.image else "that agent's Python"
         text += f"; the executor never came up: is ipymesos-executor installed in {where}?"
     return text
+
+
+def came_to_nothing(task: Task, event: Updated) -> bool:
+    """Its container has ended before the executor spoke: only what it wrote into its sandbox says why."""
+    return event.reason in SILENT_REASONS and task.state in (State.LAUNCHING, State.STAGING)
 
 
 def impossible(cluster: Cluster, group: str, agents: Sequence[Agent]) -> str:

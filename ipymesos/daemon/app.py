@@ -25,7 +25,7 @@ from traitlets import TraitError
 from .. import mesos
 from ..config import MesosOptions
 from ..connection import Connection
-from ..core.messages import Action, Event, ListAgents, Offered, StopWanted
+from ..core.messages import Action, Event, ListAgents, Offered, StopWanted, Updated
 from ..core.model import CONTROLLER, Cluster, EngineSet, Everything, Session, Spec
 from ..daemonfile import OwnDaemonFile
 from ..driver import Driver
@@ -35,6 +35,7 @@ from . import progress, view
 from .owner import Owner
 from .page import PageHandler
 from .private import in_thread, master_of
+from .sandbox import Coroner
 from .service import ClusterService
 from .store import FileStore
 from .ticks import pass_time
@@ -82,6 +83,7 @@ class App:
         self._registered = self._afresh = False
         self._published = ""  # the controller's task for which the connection files were written
         self._connection = Connection()
+        self._inquests: set[asyncio.Future[Updated]] = set()
         self._python = sys.version_info[:2] if self.options.check_python else None
 
     def run(self) -> None:
@@ -117,6 +119,7 @@ class App:
             self.file.tell(url=web.url)
             url, host = framework.webui_url or web.url, socket.gethostname()
             self._framework = replace(framework, webui_url=url, hostname=host)
+            self._coroner = Coroner(framework.principal, framework.secret)
             async with master_of(self.options) as master:
                 if not self.owner.state.cluster.stopping and not self._ended.is_set():
                     self._connect(master)
@@ -168,10 +171,17 @@ class App:
         driver.start()
 
     def _post(self, event: Event) -> None:
-        """What Mesos tells, with the controller's address as the user wants it."""
+        """What Mesos tells, with the controller's address as the user wants it, and a container's last words."""
         if isinstance(event, Offered) and self.options.controller_ip:
             event = Offered(tuple(replace(offer, ip=self.options.controller_ip) for offer in event.offers))
-        self.owner.post(event)
+        cluster = self.owner.state.cluster
+        if isinstance(event, Updated) and self._coroner.wants(event, cluster):
+            inquest = asyncio.ensure_future(self._coroner.examine(event, cluster))
+            self._inquests.add(inquest)
+            inquest.add_done_callback(self._inquests.discard)
+            inquest.add_done_callback(lambda done: done.cancelled() or self.owner.post(done.result()))
+        else:
+            self.owner.post(event)
 
     def _driver_gave_up(self, error: Exception, master: str) -> None:
         cluster = self.owner.state.cluster
@@ -224,11 +234,6 @@ class App:
         """Send calls that change nothing of what is known."""
         if self._driver is not None:
             self._driver.send(calls)
-
-    def ask_for_agents(self) -> None:
-        """Ask what the agents have in all, so that a wish that none can ever fulfil fails now and not in a while."""
-        if self._driver is not None and self.owner.state.session.connected:
-            self._driver.list_agents()
 
     def _watch(self, before: Everything, after: Everything) -> None:
         """After each turn: the connection files, the daemon file, a line for people, and whether this is the end."""

@@ -46,7 +46,6 @@ class ClusterService:
         if options is not None or engine_args is not None or name not in cluster.spec.engines:
             spec = self._engine_spec(options or {}, engine_args or [])
         self.app.owner.take(EnginesWanted(name, n, spec))
-        self.app.ask_for_agents()
         return view.engine_set(self.app.owner.state, name)
 
     def _engine_spec(self, options: dict[str, Any], engine_args: list[str]) -> EngineSpec:

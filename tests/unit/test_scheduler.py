@@ -109,7 +109,8 @@ def test_a_satisfied_cluster_suppresses_once_and_declines_late_offers_for_long()
 def test_a_wish_is_revived_again_only_after_a_while():
     state, actions = step(running(1)[0], EnginesWanted("e", 2), now=2.0)
     assert actions == [Revive()]
-    assert step(state, Ticked(), now=20.0)[1] == []
+    state, actions = step(state, Ticked(), now=20.0)
+    assert actions == [ListAgents()]
     assert step(state, Ticked(), now=33.0)[1] == [Revive()]
 
 
@@ -175,14 +176,14 @@ def test_what_never_worked_is_given_up_after_three_tries_naming_the_image():
     now = 0.0
     for i in range(3):
         (task,) = [t for t in launched(actions) if t.group == "e"]
-        failure = status(task, "FAILED", reason="REASON_CONTAINER_LAUNCH_FAILED", message="no such image")
+        failure = status(task, "FAILED", reason="REASON_CONTAINER_LAUNCH_FAILED", message="docker pull failed")
         state, _ = step(state, failure, now=now)
         now += 10
         state, actions = step(state, Offered((offer(f"x{i}"),)), now=now)
     assert launched(actions) == []
     setback = state.cluster.setbacks["e"]
     assert setback.final
-    assert setback.message == ("an engine on host-a1 in image 'some/image:1' failed: no such image (tried 3 times)")
+    assert setback.message == ("an engine on host-a1 in image 'some/image:1' failed: docker pull failed (tried 3 times)")
 
 
 def test_the_engines_of_one_pack_fail_together_and_count_once():
@@ -225,7 +226,8 @@ def test_a_final_failure_is_not_tried_again():
     state, actions = step(start(1), Offered((offer(),)))
     engine = launched(actions)[1]
     state, _ = step(state, status(engine, "FAILED", message="Python 3.9 against 3.11", final=True))
-    assert state.cluster.setbacks["e"].final and state.cluster.setbacks["e"].message == "Python 3.9 against 3.11"
+    setback = state.cluster.setbacks["e"]
+    assert setback.final and setback.message == "an engine on host-a1 failed: Python 3.9 against 3.11"
 
 
 def test_engines_of_a_dead_controller_are_replaced_with_it():
@@ -362,3 +364,24 @@ def test_a_replacement_goes_to_the_living_pack_rather_than_to_a_bigger_agent():
     state, _ = step(state, status(tasks[1], "FAILED"), now=2.0)
     _, actions = step(state, Offered((offer("o2", "a9", cpus=90_000), offer("o3", "a1", cpus=1000))), now=3.0)
     assert [t.executor_id for t in launched(actions)] == [tasks[2].executor_id]
+
+
+def test_a_container_that_ends_before_its_executor_speaks_gets_a_hint():
+    engine = replace(ENGINE, container=IMAGE)
+    state, actions = step(start(1, engine), Offered((offer(),)))
+    said = "Container exited with status 1; it said: No module named ipymesos_executor"
+    failed = status(launched(actions)[1], "FAILED", reason="REASON_CONTAINER_LAUNCH_FAILED", message=said)
+    state, _ = step(state, failed)
+    assert state.cluster.setbacks["e"].message == (
+        f"an engine on host-a1 in image 'some/image:1' failed: {said}; "
+        "the executor never came up: is ipymesos-executor installed in the image 'some/image:1'?"
+    )
+
+
+def test_each_wish_asks_for_the_agents_again_and_so_does_waiting():
+    state, _ = step(start(9), Offered((offer(),)))
+    state, actions = step(state, EnginesWanted("f", 99, ENGINE), Offered((offer("o2", cpus=1),)), now=1.0)
+    assert ListAgents() in actions
+    state, actions = step(state, EnginesWanted("f", 98), now=1.5)
+    assert ListAgents() not in actions
+    assert ListAgents() in step(state, Ticked(), now=3.6)[1]

@@ -1,18 +1,44 @@
 """Read what a task's executor has written, from its agent (Mesos: docs/sandbox.md, "Via the /files endpoint").
 
-For one purpose so far: a container that ends before its executor has spoken says why in its stderr only.
+For one purpose: a container that ends before its executor has spoken says why in its stderr only.
 """
 
 from __future__ import annotations
 
 import base64
+import dataclasses
+import functools
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
 
+from ..core import policy
+from ..core.messages import Updated
+from ..core.model import Cluster
+from .private import in_thread
+
 TIMEOUT = 2.0  # seconds; an agent that can't be asked must not hold anything up
 TAIL = 2000  # characters
+
+
+class Coroner:
+    """Adds to the news of an end what the container has said last, read once for all tasks of a pack."""
+
+    def __init__(self, principal: str, secret: str) -> None:
+        self._read = functools.lru_cache(100)(functools.partial(last_words, principal=principal, secret=secret))
+
+    def wants(self, event: object, cluster: Cluster) -> bool:
+        task = cluster.tasks.get(event.task_id) if isinstance(event, Updated) else None
+        if task is None or task.doomed or not task.endpoint:
+            return False
+        assert isinstance(event, Updated)
+        return policy.came_to_nothing(task, event)
+
+    async def examine(self, event: Updated, cluster: Cluster) -> Updated:
+        task = cluster.tasks[event.task_id]
+        words = await in_thread(self._read, task.endpoint, cluster.framework_id, task.executor_id)
+        return dataclasses.replace(event, message=f"{event.message}; it said: {words}") if words else event
 
 
 def last_words(
