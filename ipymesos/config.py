@@ -290,7 +290,11 @@ class MesosOptions(Configurable):
                     refuse(name, getattr(self, name), "needs containers; with container 'process' there are none")
             return Container("process", python=self.python or sys.executable, environment=environment)
         if not image:
-            refuse("image", image, "is no image; container 'docker' needs one with ipymesos-executor in it (see dockerfiles/)")
+            refuse(
+                "image",
+                image,
+                "is no image; container 'docker' needs one with ipymesos-executor in it (see dockerfiles/)",
+            )
         return Container(
             "docker",
             image=image,

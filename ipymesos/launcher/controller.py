@@ -23,7 +23,7 @@ from .. import errors
 from ..daemonfile import DaemonFile
 from . import spawn
 from .base import ANSWER_TIMEOUT, MesosLauncher, StartError, exit_code, signal_number
-from .engines import MesosEngineSetLauncher
+from .engines import MesosEngineSetLauncher, check_n
 from .watch import End, View, end_of
 
 GRACE = 5.0  # seconds for a daemon that has told its error to end
@@ -53,6 +53,8 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
             self._fail(StartError(reason, error))
 
     async def _start(self) -> None:
+        if (n := getattr(self.parent, "n", None)) is not None:
+            check_n(n)  # the engines' launcher would say it when there is a controller to be stopped
         args = self._split_controller_args()
         self.controller_spec(args)  # its faults are found here rather than in the daemon
         self.read_secret()

@@ -52,8 +52,7 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
             self._fail(error if isinstance(error, StartError) else StartError(str(error), error))
 
     def _start(self, n: int) -> None:
-        if n < 1:
-            raise errors.ConfigError(f"n: {n} engines can't be started; write 1 or more")
+        check_n(n)
         if self.engine_set_id == CONTROLLER:
             raise errors.ConfigError(f"an engine set can't be named {CONTROLLER!r}; choose another name")
         controller = getattr(self.parent, "controller", None)
@@ -161,3 +160,9 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
         exits = self._watcher.status.get("exits", ()) if self._watcher is not None else ()
         mine = [e for e in exits if e["group"] == self.engine_set_id and not e["asked"]]
         return "".join(f"{e['task']} on {e['agent']}: {e['state']} {e['reason']} {e['message']}\n" for e in mine)
+
+
+def check_n(n: int) -> None:
+    """Refuse a number of engines that makes no sense."""
+    if n < 1:
+        raise errors.ConfigError(f"n: {n} engines can't be started; write 1 or more")
