@@ -35,6 +35,7 @@ class Controller(IPController):
         super().__init__(**kwargs)
         self._payload = payload
         self._report = report
+        self._stopping = False  # our processes are meant to end
 
     def load_secondary_config(self) -> None:
         """Instead of the files that --reuse reads: the same facts, from memory, above every argument."""
@@ -79,13 +80,15 @@ class Controller(IPController):
     def _child_ended(self, name: str, process: Process, fd: int, events: int) -> None:
         self.loop.remove_handler(fd)
         process.join()
+        if self._stopping:
+            return
         message = f"ipcontroller's {name} has ended: {death.words(process.exitcode or 0)}"
         self._report({"event": "broken", "message": message})
         self.terminate_children()
         self.loop.add_callback(sys.exit, 1)
 
     def handle_signal(self, sig: int, frame: Any) -> None:
-        self._child_ended = lambda *_: None  # type: ignore[method-assign]  # from here on they are meant to end
+        self._stopping = True
         super().handle_signal(sig, frame)
 
 

@@ -7,13 +7,15 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from . import ports, processes
 from .death import MemoryWatch
 from .loop import Loop
-from .tasks import BadTask, Task, Verdict, grace_period, read
+from .tasks import BadTask, Task, Verdict, by_controller, grace_period, read
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ LAST_GRACE = 1.0  # seconds from SIGTERM to SIGKILL when the whole executor ends
 PORTS_POLL = 0.02  # seconds between two looks at who listens
 PORTS_TIMEOUT = 30.0  # seconds for ipcontroller to listen on all its ports
 ACKNOWLEDGE = 0.5  # seconds for the agent to take the last status updates; it does not if the framework has ended
+HUB_TIMEOUT = 5.0  # seconds
 LOOPBACK = "127.0.0.1"
 
 
@@ -145,7 +148,8 @@ class Pack:
         task.leaving = True
 
     def _broken(self, task: Task, message: dict[str, Any]) -> None:
-        task.verdict = task.verdict or Verdict("TASK_FAILED", message["message"])
+        if not task.asked:
+            task.verdict = task.verdict or Verdict("TASK_FAILED", message["message"])
 
     def _exited(self, task: Task, message: dict[str, Any]) -> None:
         if "error" in message:
@@ -162,10 +166,23 @@ class Pack:
         """Its children have died with it: the kernel sees to that."""
         if self.ending is not None and not self.tasks:
             return
-        for task in list(self.tasks.values()):
-            self.finish(task, task.verdict or Verdict("TASK_FAILED", why))
+        gone = list(self.tasks.values())
         self.ending = self.ending or 1
+        for task in gone:
+            self.finish(task, task.verdict or Verdict("TASK_FAILED", why))
+        self.tell_hub(gone)
         self.rest()
+
+    def tell_hub(self, gone: list[Task]) -> None:
+        """What the zygote does otherwise. In a process of its own: ZeroMQ is not loaded here."""
+        for info, engine_ids in by_controller((task.payload, task.engine_id) for task in gone).items():
+            order = json.dumps({"engine_info": json.loads(info), "engine_ids": engine_ids})
+            try:
+                subprocess.run(
+                    [sys.executable, "-m", "ipymesos_executor.unregister"], input=order.encode(), timeout=HUB_TIMEOUT
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                log.warning("the hub was not told of dead engines: %s", error)
 
     # --- tasks ---------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +98,15 @@ def grace_period(policy: dict[str, Any] | None, default: float) -> float:
     """Seconds, from a Mesos KillPolicy."""
     nanoseconds = (policy or {}).get("grace_period", {}).get("nanoseconds")
     return default if nanoseconds is None else int(nanoseconds) / 1e9
+
+
+def by_controller(engines: Iterable[tuple[dict[str, Any], int | None]]) -> dict[str, list[int]]:
+    """Of (payload, engine id or None) pairs: the ids each hub knows, under its engine_info as JSON."""
+    found: dict[str, list[int]] = {}
+    for payload, engine_id in engines:
+        if engine_id is not None:
+            found.setdefault(json.dumps(payload["engine_info"]), []).append(engine_id)
+    return found
 
 
 def last_line(path: str, most: int = 300) -> str:

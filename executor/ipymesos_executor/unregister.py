@@ -1,7 +1,12 @@
-"""Tell the hub that engines are gone, as an engine's nanny does; the hub would find out after 30 s otherwise."""
+"""Tell the hub that engines are gone, as an engine's nanny does; the hub would find out after 30 s otherwise.
+
+As a program it reads {"engine_info": {...}, "engine_ids": [...]} from its standard input: keys are no arguments.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,3 +36,7 @@ def unregister(engine_info: dict[str, Any], engine_ids: Iterable[int]) -> None:
         session.send(socket, "unregistration_request", content={"id": engine_id})
     socket.close()
     context.term()
+
+
+if __name__ == "__main__":
+    unregister(**json.load(sys.stdin))

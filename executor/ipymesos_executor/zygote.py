@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 
 from . import child, preload, processes
 from .lines import Lines, encode
+from .tasks import by_controller
 
 FAREWELL = 1.0  # seconds from SIGTERM to SIGKILL when the executor is gone
 HUB_FAREWELL = 0.3  # seconds for the hub to hear of the last ones; it may be gone as well
@@ -220,11 +221,7 @@ class Zygote:
 
     def tell_hub(self, gone: list[Child]) -> None:
         """Each controller that has lost engines is told by a helper process: no socket may exist in the zygote."""
-        lost: dict[str, list[int]] = {}
-        for known in gone:
-            if known.engine_id is not None:
-                lost.setdefault(json.dumps(known.payload["engine_info"]), []).append(known.engine_id)
-        for info, engine_ids in lost.items():
+        for info, engine_ids in by_controller((known.payload, known.engine_id) for known in gone).items():
             try:
                 pid = os.fork()
             except OSError as error:

@@ -159,6 +159,7 @@ def test_killed_zygote_fails_its_tasks(mesos: LocalMesos, play: Playground) -> N
         next(process for process in main.children() if process in executors(mesos, "p")).kill()
         for i in range(2):
             assert "has ended: killed by SIGKILL" in play.expect(f"e{i}", "TASK_FAILED")["message"]
+        eventually(lambda: client.ids == [], 10)  # told by the executor; heartbeats alone would take 30 s
         eventually(lambda: not main.is_running())
         eventually(lambda: ("p", 1) in [(name, status >> 8 or status) for name, status in play.lost])
 
