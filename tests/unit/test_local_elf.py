@@ -20,7 +20,7 @@ def find(name: str) -> Path:
     ctypes.CDLL(name)
     for line in Path("/proc/self/maps").read_text().splitlines():
         path = Path(line.split()[-1])
-        if path.name.startswith(name.partition(".so")[0]) and ".so" in path.name:
+        if ".so" in path.name and path.name.partition(".so")[0] == name.partition(".so")[0]:
             return path
     raise AssertionError(f"{name} is loaded from nowhere")
 
