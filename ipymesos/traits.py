@@ -156,6 +156,8 @@ class Count(Int):  # type: ignore[type-arg]
 class Master(Unicode):  # type: ignore[type-arg]
     """Where the Mesos master is found."""
 
+    # Allowed, unlike Unicode's own: traitlets sets it again when it rolls back after the error of another option.
+    default_value = "local"
     forms = "write 'local', 'host:5050', 'http://host:5050' or 'zk://host1:2181,host2:2181/mesos'"
 
     def validate(self, obj: Any, value: Any) -> str:
