@@ -1,0 +1,204 @@
+"""The pack's decisions: what it commands the zygote, and what it tells Mesos."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ipymesos_executor.loop import Loop
+from ipymesos_executor.pack import Pack
+
+ENGINE = {"protocol": 1, "kind": "engine", "python": list(sys.version_info[:2]), "engine_info": {"registration": 1}}
+
+
+class World:
+    """The two ends of a pack: commands to the zygote, statuses for the agent, both only written down."""
+
+    def __init__(self, folder: Path, idle: float = 60.0) -> None:
+        self.loop = Loop()
+        self.commands: list[dict[str, Any]] = []
+        self.statuses: list[dict[str, Any]] = []
+        self.pack = Pack(self.loop, self, self.commands.append, str(folder), idle)
+
+    def sendStatusUpdate(self, status: dict[str, Any]) -> None:
+        self.statuses.append(status)
+
+    def flush(self, timeout: float) -> bool:
+        return True
+
+    def told(self) -> list[tuple[str, str]]:
+        return [(status["task_id"]["value"], status["state"].removeprefix("TASK_")) for status in self.statuses]
+
+    def did(self) -> list[tuple[Any, ...]]:
+        return [
+            (c["do"], c["task"], c["signal"]) if c["do"] == "signal" else (c["do"], c["task"]) for c in self.commands
+        ]
+
+    def launch(self, *names: str, **more: Any) -> None:
+        for name in names:
+            data = base64.b64encode(json.dumps(ENGINE).encode()).decode()
+            self.pack.launch({"task_id": {"value": name}, "data": data, **more})
+
+    def kill(self, name: str, grace: float | None = None) -> None:
+        event: dict[str, Any] = {"task_id": {"value": name}}
+        if grace is not None:
+            event["kill_policy"] = {"grace_period": {"nanoseconds": int(grace * 1e9)}}
+        self.pack.kill(event)
+
+    def hear(self, event: str, task: str = "", **more: Any) -> None:
+        self.pack.heard({"event": event, "task": task, **more})
+
+    def run(self, seconds: float = 0.1) -> int:
+        """Let time pass; the executor's exit code, or -1 if it goes on."""
+        self.loop.later(seconds, self.loop.stop, -1)
+        return self.loop.run()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_tasks_wait_for_the_zygote(world: World) -> None:
+    world.launch("e1", "e2")
+    world.kill("e2")
+    assert world.told() == [("e2", "KILLED")] and world.did() == []
+    world.hear("ready")
+    assert world.did() == [("start", "e1")]
+    world.launch("e3")
+    assert world.did() == [("start", "e1"), ("start", "e3")]
+
+
+def test_an_engine_from_begin_to_end(world: World) -> None:
+    world.hear("ready")
+    world.launch("e1")
+    world.hear("started", "e1", pid=7)
+    world.hear("registered", "e1", engine_id=0)
+    world.hear("exited", "e1", status=-signal.SIGSEGV)
+    assert world.told() == [("e1", "STARTING"), ("e1", "RUNNING"), ("e1", "FAILED")]
+    assert json.loads(base64.b64decode(world.statuses[1]["data"])) == {"engine_id": 0, "pid": 7}
+    assert world.statuses[2]["message"] == "killed by SIGSEGV"
+
+
+def test_a_second_launch_of_the_same_task_is_ignored(world: World) -> None:
+    world.hear("ready")
+    world.launch("e1", "e1")
+    world.hear("started", "e1", pid=7)
+    world.hear("exited", "e1", status=0)
+    world.launch("e1")
+    assert world.did() == [("start", "e1")]
+    assert world.told() == [("e1", "STARTING"), ("e1", "FINISHED")]
+
+
+def test_kill_with_grace(world: World) -> None:
+    world.pack.registered({"capabilities": [{"type": "TASK_KILLING_STATE"}]})
+    world.hear("ready")
+    world.launch("e1")
+    world.hear("started", "e1", pid=7)
+    world.kill("e1")
+    world.run()
+    assert world.did() == [("start", "e1"), ("signal", "e1", 15)]  # three seconds are not over
+    world.loop = world.pack.loop = Loop()
+    world.kill("e1", 0.01)  # a second KILL may be more urgent
+    world.run()
+    assert world.did()[2:] == [("signal", "e1", 15), ("signal", "e1", 9)]
+    world.hear("exited", "e1", status=-9)
+    world.kill("e1")
+    assert world.told() == [("e1", "STARTING"), ("e1", "KILLING"), ("e1", "KILLED")]
+
+
+def test_the_grace_period_of_the_task(world: World) -> None:
+    world.hear("ready")
+    world.launch("e1", kill_policy={"grace_period": {"nanoseconds": 10_000_000}})
+    world.hear("started", "e1", pid=7)
+    world.kill("e1")
+    world.run()
+    assert world.did() == [("start", "e1"), ("signal", "e1", 15), ("signal", "e1", 9)]
+    assert ("e1", "KILLING") not in world.told()  # the framework does not know that state
+
+
+def test_messages(world: World) -> None:
+    world.hear("ready")
+    world.launch("e1", "e2", "e3")
+    for number, name in enumerate(("e1", "e2")):
+        world.hear("started", name, pid=number + 7)
+    world.commands.clear()
+    for order in ({"signal": 2, "tasks": None}, {"signal": 9, "tasks": ["e2", "other"]}, {"signal": 10}):
+        world.pack.message(base64.b64encode(json.dumps(order).encode()).decode())
+    assert world.did() == [
+        ("signal", "e1", 2),
+        ("signal", "e2", 2),
+        ("signal", "e2", 9),
+        ("signal", "e1", 10),
+        ("signal", "e2", 10),
+    ]
+    world.commands.clear()
+    for nonsense in ("?", "", base64.b64encode(b'{"signal": 999}').decode(), base64.b64encode(b"[]").decode()):
+        world.pack.message(nonsense)
+    assert world.did() == []
+
+
+def test_shutdown_ends_all(world: World) -> None:
+    world.hear("ready")
+    world.launch("e1", "e2")
+    world.hear("started", "e1", pid=7)
+    world.hear("started", "e2", pid=8)
+    world.pack.shutdown("TASK_KILLED", "the executor was shut down")
+    world.pack.shutdown("TASK_FAILED", "again", 1)
+    world.launch("late")
+    assert world.did()[2:] == [("signal", "e1", 15), ("signal", "e2", 15)]
+    world.hear("exited", "e1", status=0)
+    world.hear("exited", "e2", status=-15)
+    assert world.run() == 0
+    assert world.told()[2:] == [("late", "KILLED"), ("e1", "KILLED"), ("e2", "KILLED")]
+
+
+def test_a_zygote_that_cannot_be_forked_from(world: World) -> None:
+    world.launch("e1")
+    world.hear("failed", message="preload: importing x starts threads")
+    world.launch("e2")
+    assert world.told() == [("e1", "FAILED"), ("e2", "FAILED")]
+    assert {json.loads(base64.b64decode(status["data"]))["final"] for status in world.statuses} == {True}
+
+
+def test_a_lost_zygote_ends_the_executor(world: World) -> None:
+    world.hear("ready")
+    world.launch("e1")
+    world.hear("started", "e1", pid=7)
+    world.pack.zygote_lost("it has ended")
+    assert world.told() == [("e1", "STARTING"), ("e1", "FAILED")]
+    assert world.run() == 1
+
+
+def test_fork_fails(world: World) -> None:
+    world.hear("ready")
+    world.launch("e1")
+    world.hear("exited", "e1", error="fork: Resource temporarily unavailable")
+    assert world.statuses[0]["message"] == "fork: Resource temporarily unavailable"
+
+
+def test_idle_executors_end(tmp_path: Path) -> None:
+    world = World(tmp_path, idle=0.05)
+    assert world.run(5) == 0  # never had a task
+
+    world = World(tmp_path, idle=0.05)
+    world.hear("ready")
+    world.launch("e1")
+    assert world.run(0.3) == -1  # has one
+
+    world = World(tmp_path, idle=0.2)
+    world.hear("ready")
+    world.launch("e1")
+    world.hear("exited", "e1", status=0)
+    world.loop.later(0.1, world.launch, "e2")  # in time
+    assert world.run(0.5) == -1
+    world = World(tmp_path, idle=0.05)
+    world.hear("ready")
+    world.launch("e1")
+    world.hear("exited", "e1", status=0)
+    assert world.run(5) == 0
