@@ -45,6 +45,7 @@ class Playground(Scheduler):
         self.lost: list[tuple[str, int]] = []
         self.agent = ""  # where we launched last
         self.environment: dict[str, str] = {}  # of executors
+        self.image = ""  # of executors; empty: they are processes
 
     def __enter__(self) -> Playground:
         self.driver.start()
@@ -70,12 +71,15 @@ class Playground(Scheduler):
         """Launch these tasks (id -> payload) on one executor."""
         offer = eventually(lambda: self.offers and self.offers.pop(0))
         variables = [{"name": name, "value": value} for name, value in self.environment.items()]
-        info = {
+        info: dict[str, Any] = {
             "executor_id": {"value": executor},
             "framework_id": {"value": self.driver.framework_id},
-            "command": {"value": command(kind, *arguments), "shell": True, "environment": {"variables": variables}},
+            "command": {**self.command(kind, *arguments), "environment": {"variables": variables}},
             "resources": [scalar("cpus", 0.1), scalar("mem", 64)],
         }
+        if self.image:
+            docker = {"image": self.image, "network": "HOST"}
+            info["container"] = {"type": "DOCKER", "docker": docker}
         infos = [
             {
                 "task_id": {"value": name},
@@ -90,6 +94,11 @@ class Playground(Scheduler):
         ]
         self.driver.launchTasks(offer["id"], infos, {"refuse_seconds": 0.0})
         self.agent = offer["agent_id"]["value"]
+
+    def command(self, kind: str, *arguments: str) -> dict[str, Any]:
+        if self.image:
+            return {"shell": False, "value": "python3", "arguments": ["-m", "ipymesos_executor", kind, *arguments]}
+        return {"shell": True, "value": command(kind, *arguments)}
 
     def states(self, task: str) -> list[str]:
         """Each state once, in order: an update may be delivered more than once."""
