@@ -92,6 +92,15 @@ def with_sklearn() -> str:
     return derived("sklearn", "RUN pip install --no-cache-dir scikit-learn")
 
 
+def docker_tag(known: str, other: str) -> None:
+    """Give an image another name."""
+    subprocess.run(["docker", "tag", known, other], check=True)
+
+
+def docker_untag(name: str) -> None:
+    subprocess.run(["docker", "rmi", name], check=True, stdout=subprocess.DEVNULL)
+
+
 def image(name: str) -> str:
     """The tag of our image `name` (base, controller or engine), built from the checkout as it is."""
     if name not in ("base", "controller", "engine"):

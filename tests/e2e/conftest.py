@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from ipymesos.local import LocalMesos
-from tests.e2e.kit import CPUS, MEM, Home, nothing_left
+
+pytest.register_assert_rewrite("tests.e2e.kit")
+
+from tests.e2e.kit import CPUS, MEM, Home, nothing_left  # noqa: E402
 
 
 @pytest.fixture(scope="session")

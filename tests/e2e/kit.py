@@ -18,6 +18,7 @@ import psutil
 from traitlets.config import Config
 
 from ipymesos.client import Daemon
+from ipymesos.daemonfile import DaemonFile
 from ipymesos.local import LocalMesos
 from ipymesos.paths import Paths
 from tests import images
@@ -192,16 +193,20 @@ def daemons(ipython: Path) -> list[str]:
     return found
 
 
-def nothing_left(home: Home, files: frozenset[str] = frozenset()) -> None:
-    """Fail unless every trace of the clusters of this user is gone, but for `files` in the security directory."""
+def nothing_left(home: Home, failed: bool = False) -> None:
+    """Fail unless every trace of this user's clusters is gone; `failed` starts may leave the file that says why."""
     __tracebackhide__ = True
 
     def gone() -> bool:
-        assert not daemons(home.ipython), "daemons"
-        assert not frameworks(home.mesos), "frameworks"
-        assert not executors(home.mesos), "executors"
-        assert not containers(home.mesos), "containers"
+        assert daemons(home.ipython) == []
+        assert frameworks(home.mesos) == []
+        assert executors(home.mesos) == []
+        assert containers(home.mesos) == []
         return True
 
     eventually(gone, 20)
-    assert home.security == files
+    for path in (home.profile_dir / "security").glob("ipymesos*.json") if failed else ():
+        said = DaemonFile.read(path)
+        assert said is not None and said.error and not said.token, path
+        path.unlink()
+    assert not home.security, home.security
