@@ -76,6 +76,6 @@ def test_descendants_and_sessions() -> None:
         assert sorted(processes.session_members(shell.pid)) == sorted([shell.pid, sleep])
         assert {shell.pid, sleep} <= set(processes.descendants(os.getpid()))
         assert processes.descendants(shell.pid) == [sleep]
-        processes.send([sleep, shell.pid, shell.pid], 9)
+        processes.send([shell.pid, sleep], 9)
     processes.send([shell.pid], 9)  # gone by now, and that is no error
     assert shell.returncode == -9
