@@ -25,6 +25,7 @@ from ..config import MesosOptions
 from ..paths import Paths
 from .watch import End, View, Watcher, end_of
 
+GRACE = 5.0  # seconds that a daemon may take to end once it has told its error
 ANSWER_TIMEOUT = 10.0  # seconds until a daemon that does not answer is taken to be stuck
 
 

@@ -22,11 +22,10 @@ from traitlets import TraitError
 from .. import errors
 from ..daemonfile import DaemonFile
 from . import spawn
-from .base import ANSWER_TIMEOUT, MesosLauncher, StartError, exit_code, signal_number
+from .base import ANSWER_TIMEOUT, GRACE, MesosLauncher, StartError, exit_code, signal_number
 from .engines import MesosEngineSetLauncher, check_n
 from .watch import End, View, end_of
 
-GRACE = 5.0  # seconds for a daemon that has told its error to end
 DOWNLOAD_TIMEOUT = 600.0  # seconds for the first start of a local Mesos, which is downloaded then
 
 

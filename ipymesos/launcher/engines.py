@@ -18,7 +18,7 @@ from traitlets import TraitError
 from .. import errors
 from ..client import Daemon
 from ..core.model import CONTROLLER
-from .base import MesosLauncher, StartError, signal_number
+from .base import GRACE, MesosLauncher, StartError, signal_number
 from .watch import End, View
 
 RECALL_TIMEOUT = 3.0  # seconds; `ipcluster list` asks for every engine set, and must not hang on a stuck daemon
@@ -46,7 +46,8 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
             self._start(os.cpu_count() or 1 if n is None else n)
             if app is not None:
                 await self._first_engine()
-        except (TraitError, errors.IPyMesosError, LauncherError) as error:
+        except (TraitError, errors.IPyMesosError, LauncherError) as first:
+            error = await self._cause(first)
             if app is not None and app.daemonize and not app._stopping:
                 await app.cluster.stop_cluster()  # nobody else would
             self._fail(error if isinstance(error, StartError) else StartError(str(error), error))
@@ -61,26 +62,39 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
                 f"engines on Mesos need a controller on Mesos, not {type(controller).__name__}: "
                 "use --controller=mesos, or c.Cluster.controller_launcher_class = 'mesos'"
             )
+        if controller is not None:
+            self._daemon = controller._daemon
         try:
             self._use(self._find())
         except errors.NotRunning as error:
-            if controller is not None and (controller.poll() is not None or controller.running):
-                raise errors.StartFailed(controller.reason or str(error)) from None
+            if controller is not None:
+                raise
             raise errors.NotRunning(
                 f"{error}; start it with: ipcluster start --controller=mesos --engines=mesos"
             ) from None
         assert self._daemon is not None
         self.engine_spec(self.engine_args)  # its faults are found here rather than in the daemon
-        status = self._daemon.status()
-        if status["state"] == "stopping":
-            raise errors.StartFailed(status.get("error") or "the cluster is stopping")
-        known = status["engines"].get(self.engine_set_id)
+        known = self._daemon.status()["engines"].get(self.engine_set_id)
         if known is not None and known["state"] != "stopping":
             raise errors.ConfigError(f"the engine set {self.engine_set_id} already runs; choose another name")
         self.n = n
         self._daemon.want_engines(self.engine_set_id, n, self.to_options(), list(self.engine_args))
         self.notify_start({"engine_set_id": self.engine_set_id, "n": n})
         self._follow(started_here=True)
+
+    async def _cause(self, error: Exception) -> Exception:
+        """Why the cluster ends, where `error` only says that it is gone or takes no more engines."""
+        controller = getattr(self.parent, "controller", None)
+        if controller is None or not isinstance(error, errors.IPyMesosError) or not self._cluster_ends():
+            return error
+        await self._within(GRACE, lambda: controller.poll() is not None)
+        return errors.StartFailed(controller.reason) if controller.reason else error
+
+    def _cluster_ends(self) -> bool:
+        try:
+            return self._daemon is not None and bool(self._daemon.status()["state"] == "stopping")
+        except errors.IPyMesosError:
+            return True
 
     async def _first_engine(self) -> None:
         """Wait until one engine runs. The watcher ends the wait after start_timeout at the latest."""
@@ -92,6 +106,8 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
                 return
             await asyncio.sleep(0.05)
         controller = getattr(self.parent, "controller", None)
+        if controller is not None:  # if it has ended too, its reason is the cause of ours
+            await self._within(0.5, lambda: controller.poll() is not None)
         raise StartError(getattr(controller, "reason", "") or self.reason or "stopped while it was starting")
 
     async def stop(self) -> None:
