@@ -162,7 +162,8 @@ def test_events_reach_the_executor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_update_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     environ = {"MESOS_EXECUTOR_AUTHENTICATION_TOKEN": "token-of-the-agent"}
-    with driving(monkeypatch, tell(), **environ) as (agent, _, driver):
+    with driving(monkeypatch, tell(), **environ) as (agent, recorder, driver):
+        eventually(lambda: recorder.heard)
         driver.sendStatusUpdate({**status("TASK_RUNNING"), "message": "m", "data": "eA=="})
         (update,) = eventually(lambda: updates(agent))
         call = agent.calls[0]
@@ -231,7 +232,8 @@ def test_a_call_that_fails_is_repeated_in_order(monkeypatch: pytest.MonkeyPatch)
         tries.append(exchange.request.body["update"]["status"]["state"])
         exchange.answer(503 if len(tries) < 3 else 202)
 
-    with driving(monkeypatch, tell(), on_call=answer) as (_, _, driver):
+    with driving(monkeypatch, tell(), on_call=answer) as (_, recorder, driver):
+        eventually(lambda: recorder.heard)
         for state in ("TASK_STARTING", "TASK_RUNNING"):
             driver.sendStatusUpdate(status(state))
         eventually(lambda: len(tries) == 4)
