@@ -80,7 +80,7 @@ class App:
         self.error: Exception | None = None
         self.file = OwnDaemonFile(self.paths.daemon_file)
         self._driver: Driver | None = None
-        self._registered = self._afresh = False
+        self._registered = self._afresh = self._torn_down = False
         self._published = ""  # the controller's task for which the connection files were written
         self._connection = Connection()
         self._inquests: set[asyncio.Future[Updated]] = set()
@@ -202,7 +202,7 @@ class App:
 
     async def _disconnect(self) -> None:
         assert self._driver is not None
-        torn_down = self.owner.state.session.torn_down
+        torn_down = self._torn_down
         if torn_down and not await in_thread(self._driver.flush, FLUSH_TIMEOUT):
             self.error = self.error or MesosError("the master didn't take the last calls: the tasks may still run")
             torn_down = False
@@ -251,6 +251,7 @@ class App:
             self._registered = True
             self.file.tell(ready=True)
         if after.session.torn_down:
+            self._torn_down = True  # the session is forgotten when the master then ends the connection
             self._end()
         elif not cluster.stopping:
             self._check_hope(cluster)
