@@ -67,6 +67,7 @@ class MesosLauncher(MesosOptions, BaseLauncher):
     _home: asyncio.AbstractEventLoop | None = None
     _output = ""
     _stopping = False
+    _given_up = ""  # why our own start came to nothing, from when on we undo it
 
     def __init__(self, **kwargs: Any) -> None:
         self._end_lock = threading.RLock()
@@ -149,6 +150,8 @@ class MesosLauncher(MesosOptions, BaseLauncher):
             say("Output for %s:\n%s", self.identifier, lines)
 
     def _end(self, end: End) -> None:
+        if self._given_up and not end.reason:  # somebody has seen its end before the watcher could tell
+            end = End(1, self._given_up)
         data = {"exit_code": end.exit_code, "identifier": self.identifier}
         if end.reason:
             data["reason"] = end.reason

@@ -190,6 +190,7 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
         )
 
     def _give_up(self, reason: str) -> None:
+        self._given_up = reason
         self.log.error(reason)
         try:
             if self._daemon is not None:
