@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ipymesos.daemonfile import DaemonFile
 from ipymesos.local import LocalMesos
 from tests import images
 from tests.e2e.kit import MEM, PROFILE, Home, nothing_left, program
@@ -136,6 +137,29 @@ def test_an_image_that_must_be_pulled_and_cannot(start: Way, home: Home) -> None
 def test_an_image_without_the_executor(start: Way, home: Home) -> None:
     found = start(home, "docker", 1, image=images.base())
     assert matches(found, 9, r"in image '.*' failed:.*ipymesos.executor")
+
+
+OTHER_PYTHON = """
+import json, sys
+from pathlib import Path
+from ipymesos.config import MesosOptions
+from ipymesos.daemon.app import App, Start
+app = App(Start(Path(sys.argv[1]), "", MesosOptions.from_options(json.loads(sys.argv[2])), n=1))
+app._python = (3, 9)  # of a client that nobody can install here
+app.run()
+"""
+
+
+def test_another_python_in_the_containers(home: Home, kind: str) -> None:
+    """Both versions are said, and the way out."""
+    command = [sys.executable, "-c", OTHER_PYTHON, str(home.profile_dir), json.dumps(home.options(kind, {}))]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
+    said = DaemonFile.read(home.paths().daemon_file)
+    assert said is not None and said.exit_code == 9, done
+    here = ".".join(map(str, sys.version_info[:2]))
+    expected = rf"the image runs Python {here}\.\d+, the client 3\.9: .* an image with Python 3\.9 or .*check_python"
+    assert re.search(expected, said.error), said
+    nothing_left(home, failed=True)
 
 
 @pytest.fixture
