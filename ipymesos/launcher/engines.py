@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from typing import Any
@@ -64,6 +65,9 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
             )
         if controller is not None:
             self._daemon = controller._daemon
+        elif self._joins_a_saved_cluster():
+            # `ipcluster engines` would overwrite the file by which `ipcluster stop` finds controller and engines.
+            self.parent.cluster_file = ""
         try:
             self._use(self._find())
         except errors.NotRunning as error:
@@ -81,6 +85,14 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
         self._daemon.want_engines(self.engine_set_id, n, self.to_options(), list(self.engine_args))
         self.notify_start({"engine_set_id": self.engine_set_id, "n": n})
         self._follow(started_here=True)
+
+    def _joins_a_saved_cluster(self) -> bool:
+        """Has another process written a cluster file, with a controller in it, for the parent's profile and id?"""
+        try:
+            with open(self.parent.cluster_file) as file:
+                return "controller" in json.load(file)
+        except (AttributeError, OSError, ValueError):
+            return False
 
     async def _cause(self, error: Exception) -> Exception:
         """Why the cluster ends, where `error` only says that it is gone or takes no more engines."""

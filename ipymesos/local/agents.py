@@ -25,8 +25,8 @@ RESOURCE = re.compile(r"\s*(?P<name>[A-Za-z_][\w.-]*)\s*(?:\(\s*(?P<role>[\w.*/-
 SCALAR = re.compile(r"\d+(?:\.\d+)?\Z")
 RANGES = re.compile(r"\[\s*(\d+\s*-\s*\d+(?:\s*,\s*\d+\s*-\s*\d+)*)\s*\]\Z")
 SET = re.compile(r"\{.*\}\Z")
-GENEROUS_CPUS = 16  # times the host's cores, over all agents: enough for trials with many small engines
-GENEROUS_MEM = 4  # times the host's memory
+GENEROUS_CPUS = 128  # times the host's cores, over all agents: enough for trials with many small engines
+GENEROUS_MEM = 16  # times the host's memory; neither is enforced on processes
 FORM = "allowed: for example 'cpus:4;mem:8000;disk:10000;ports:[31000-31099]', mem and disk in MB"
 
 
