@@ -68,8 +68,8 @@ def test_refuses_a_number_of_ports_that_no_controller_has(count: int) -> None:
 
 
 def test_ipyparallel_loads_the_files(tmp_path: Path) -> None:
-    from IPython.core.profiledir import ProfileDir
     from ipyparallel.controller.app import IPController
+    from IPython.core.profiledir import ProfileDir
 
     connection, task = Connection.new(), controller()
     connection.write_files(Paths(tmp_path), task)

@@ -183,7 +183,8 @@ def test_what_never_worked_is_given_up_after_three_tries_naming_the_image():
     assert launched(actions) == []
     setback = state.cluster.setbacks["e"]
     assert setback.final
-    assert setback.message == ("an engine on host-a1 in image 'some/image:1' failed: docker pull failed (tried 3 times)")
+    told = "an engine on host-a1 in image 'some/image:1' failed: docker pull failed (tried 3 times)"
+    assert setback.message == told
 
 
 def test_the_engines_of_one_pack_fail_together_and_count_once():
