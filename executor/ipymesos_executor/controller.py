@@ -12,9 +12,11 @@ from multiprocessing import Process
 from typing import Any
 
 from ipyparallel.controller.app import IPController
+from ipyparallel.controller.task_scheduler import TaskScheduler
 from traitlets.config import Config
 
 from . import death, processes
+from .latecomers import PatientTaskScheduler, repeat_news
 from .redact import hide_in_logs
 
 Report = Callable[[dict[str, Any]], None]
@@ -64,6 +66,15 @@ class Controller(IPController):
         self.write_connection_files = False  # since nothing is written
         beats = self.config.HeartMonitor
         beats.setdefault("max_heartmonitor_misses", ceil(PATIENCE / beats.period))
+
+    def init_hub(self) -> None:
+        super().init_hub()
+        repeat_news(self.hub)
+
+    def launch_python_scheduler(self, name: str, scheduler_args: dict[str, Any], children: list[Any]) -> None:
+        if scheduler_args["scheduler_class"] is TaskScheduler:
+            scheduler_args["scheduler_class"] = PatientTaskScheduler
+        super().launch_python_scheduler(name, scheduler_args, children)
 
     def start(self) -> None:
         self.loop.add_callback(self._watch_children)

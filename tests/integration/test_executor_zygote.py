@@ -12,7 +12,10 @@ from pathlib import Path
 import ipyparallel as ipp
 import psutil
 import pytest
+import zmq
 from ipymesos_executor import ports, processes
+from ipyparallel.util import connect
+from jupyter_client.session import Session
 
 from tests.helpers import eventually
 
@@ -362,6 +365,35 @@ def test_a_new_engine_while_others_compute(pack: Pack) -> None:
     result.get(10)
     pack.client.shutdown(targets=late, block=True)
     eventually(lambda: len(pack.client) == N)
+
+
+def test_news_for_those_who_subscribe_too_late(pack: Pack) -> None:
+    """The subscription arrives only after the engine has registered; the question for the engines came before."""
+    info = pack.controller["client_info"]
+    session = Session(key=info["key"].encode(), packer="json", unpacker="json")
+    with zmq.Context() as context:
+        question, news = context.socket(zmq.DEALER), context.socket(zmq.SUB)
+        question.linger = 0
+        news.subscribe(b"")
+        key = (info["curve_serverkey"] or "").encode()
+        connect(question, f"{info['interface']}:{info['registration']}", curve_serverkey=key)
+        session.send(question, "connection_request")
+        assert question.poll(10_000)
+        question.recv_multipart()
+        late = pack.new_engine()
+        connect(news, f"{info['interface']}:{info['notification']}", curve_serverkey=key)
+        assert news.poll(10_000)
+        _, parts = session.feed_identities(news.recv_multipart())
+        message = session.deserialize(parts)
+        question.close()
+        news.close()
+    assert message["msg_type"] == "registration_notification" and message["content"]["id"] == late
+    told_once = pack.client.load_balanced_view().map_async(time.sleep, [0.2] * 2 * (N + 1))
+    told_once.get(20)
+    assert sorted(told_once.engine_id) == sorted(list(range(N)) * 2 + [late] * 2)
+    pack.client.shutdown(targets=late, block=True)
+    eventually(lambda: len(pack.client) == N)
+    assert len(pack.client.load_balanced_view().map_sync(abs, range(N))) == N
 
 
 # --- the end of all ----------------------------------------------------------------------------------------------
