@@ -42,8 +42,14 @@ def _table() -> Iterator[tuple[int, int, int]]:
         yield int(name), int(fields[1]), int(fields[3])
 
 
-def session_members(session: int) -> list[int]:
-    return [pid for pid, _, of in _table() if of == session]
+def session_members(*sessions: int) -> list[int]:
+    """The processes of these sessions, their leaders included: one look at /proc for all."""
+    return [pid for pid, _, of in _table() if of in sessions]
+
+
+def has_ended(child: int) -> bool:
+    """A child of ours has, and waits to be reaped: until then its number is given to nobody else."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def descendants(root: int) -> list[int]:

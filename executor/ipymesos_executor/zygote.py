@@ -193,30 +193,23 @@ class Zygote:
     def signal(self, task: str, signum: int) -> None:
         for known in self.children.values():
             if known.task == task:
-                pids = processes.session_members(known.pid) if signum == signal.SIGKILL else [known.pid]
-                processes.send(pids, signum)
+                others = processes.session_members(known.pid) if signum == signal.SIGKILL else []
+                processes.send([known.pid, *others], signum)
 
     def reap(self) -> None:
         """Report children that have ended, and tell the hub about the engines among them."""
-        gone: list[Child] = []
-        while True:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                break
-            if ended is None:
-                break
-            pid = ended.si_pid
-            if pid in self.children:  # not reaped yet, so its number is still its own: end what it has started
-                processes.send([p for p in processes.session_members(pid) if p != pid], signal.SIGKILL)
-            self.relay()
-            _, status = os.waitpid(pid, 0)
-            self.helpers.discard(pid)
-            known = self.children.pop(pid, None)
-            if known is not None:
-                gone.append(known)
-                code = os.waitstatus_to_exitcode(status)
-                self.tell({"event": "exited", "task": known.task, "status": code})
+        for pid in [pid for pid in self.helpers if processes.has_ended(pid)]:
+            os.waitpid(pid, 0)
+            self.helpers.remove(pid)
+        dead = [pid for pid in self.children if processes.has_ended(pid)]
+        if not dead:
+            return
+        processes.send(processes.session_members(*dead), signal.SIGKILL)  # what they have started ends with them
+        self.relay()  # their last words come before their end
+        gone = [self.children.pop(pid) for pid in dead]
+        for known in gone:
+            _, status = os.waitpid(known.pid, 0)
+            self.tell({"event": "exited", "task": known.task, "status": os.waitstatus_to_exitcode(status)})
         self.tell_hub(gone)
 
     def tell_hub(self, gone: list[Child]) -> None:
@@ -246,8 +239,7 @@ class Zygote:
         """End all children. The hub is told of them as far as it still listens."""
         processes.send(list(self.children), signal.SIGTERM)
         if not self.wait_for(self.children, FAREWELL):
-            for pid in self.children:
-                processes.send(processes.session_members(pid), signal.SIGKILL)
+            processes.send([*self.children, *processes.session_members(*self.children)], signal.SIGKILL)
             self.wait_for(self.children, FAREWELL)
         self.wait_for(self.helpers, HUB_FAREWELL)
 

@@ -31,9 +31,16 @@ def mesos() -> Iterator[LocalMesos]:
 
 
 @pytest.fixture
-def play(mesos: LocalMesos) -> Iterator[Playground]:
-    with Playground(mesos.master) as playground:
+def play(mesos: LocalMesos, tmp_path: Path) -> Iterator[Playground]:
+    with playing(mesos, tmp_path) as playground:
         yield playground
+
+
+def playing(mesos: LocalMesos, tmp_path: Path, checkpoint: bool = False) -> Playground:
+    """What is killed leaves its temporary folder behind: let it be in the test's own."""
+    playground = Playground(mesos.master, checkpoint)
+    playground.environment = {"TMPDIR": str(tmp_path)}
+    return playground
 
 
 def executors(mesos: LocalMesos, name: str = "") -> list[psutil.Process]:
@@ -133,12 +140,13 @@ def test_a_busy_engine_is_killed_after_its_grace(play: Playground) -> None:
         play.expect("e0", "TASK_KILLED", timeout=6)
 
 
-def test_teardown_leaves_nothing(mesos: LocalMesos) -> None:
-    with Playground(mesos.master) as play:
+def test_teardown_leaves_nothing(mesos: LocalMesos, tmp_path: Path) -> None:
+    with playing(mesos, tmp_path) as play:
         _, _, client = start(play, 2)
         client.close()
         assert len(executors(mesos)) >= 4
     eventually(lambda: not executors(mesos))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_killed_executor_takes_everything_with_it(mesos: LocalMesos, play: Playground) -> None:
@@ -222,7 +230,7 @@ def test_preload_that_cannot_be_forked_from(play: Playground, tmp_path: Path) ->
         "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     )
     _, engine = payloads()
-    play.environment = {"PYTHONPATH": str(tmp_path)}
+    play.environment["PYTHONPATH"] = str(tmp_path)
     play.launch("p", "engines", {"e0": engine}, "--preload", "threads")
     status = play.expect("e0", "TASK_FAILED")
     assert "importing threads starts threads" in status["message"] and status["data"] == {"final": True}
@@ -247,7 +255,7 @@ def lasting(tmp_path: Path) -> LocalMesos:
 
 def test_engines_outlive_an_agent_that_restarts(tmp_path: Path) -> None:
     """What happens while the agent is away is told when it is back, and nothing is told twice as something new."""
-    with lasting(tmp_path) as mesos, Playground(mesos.master, checkpoint=True) as play:
+    with lasting(tmp_path) as mesos, playing(mesos, tmp_path, checkpoint=True) as play:
         _, _, client = start(play, 2)
         with client:
             pids = {f"e{i}": play.expect(f"e{i}", "TASK_RUNNING")["data"]["pid"] for i in range(2)}
@@ -264,7 +272,7 @@ def test_engines_outlive_an_agent_that_restarts(tmp_path: Path) -> None:
 
 
 def test_without_checkpoint_the_executor_ends_with_the_agent(tmp_path: Path) -> None:
-    with lasting(tmp_path) as mesos, Playground(mesos.master) as play:
+    with lasting(tmp_path) as mesos, playing(mesos, tmp_path) as play:
         _, _, client = start(play, 1)
         client.close()
         assert executors(mesos)
