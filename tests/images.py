@@ -111,7 +111,20 @@ def image(name: str) -> str:
     return f"ipymesos-{name}:{tag()}"
 
 
+def forget_older() -> None:
+    """Remove the tests' images that were made of other contents; those in use stay."""
+    form = "{{.Repository}}:{{.Tag}}"
+    listed = subprocess.run(
+        ["docker", "images", "--filter", "reference=ipymesos-*:test-*", "--format", form],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in listed.stdout.split():
+        if tag() not in name:
+            subprocess.run(["docker", "rmi", name], capture_output=True)
+
+
 if __name__ == "__main__":
     for built in ("base", "controller", "engine"):
         print(image(built))
     print(with_sklearn())
+    forget_older()

@@ -157,6 +157,8 @@ def test_signals_and_the_end_of_one(home: Home, kind: str) -> None:
         eventually(lambda: 0 not in client.ids)
         (end,) = eventually(lambda: cluster.status()["exits"])
         assert (end["task"], end["state"]) == (ended, "TASK_FINISHED") and "through the hub" in end["message"], end
+        # Who was asked to leave is wanted no more.
+        assert cluster.status()["engines"][cluster.set]["wanted"] == 1
         assert client[1]["kept"] == "still here"
 
 
