@@ -9,7 +9,7 @@ from .errors import ConfigError
 
 MESOS_PORT = 5050
 ZOOKEEPER_PORT = 2181
-FORMS = "HOST, HOST:PORT, http://HOST:PORT or zk://HOST1:PORT1,HOST2:PORT2/PATH (an IPv6 address as [::1]:5050)"
+FORMS = "write 'local', 'host:5050', 'http://host:5050' or 'zk://host1:2181,host2:2181/mesos'"
 HOST = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+(?:%\w+)?)\]|(?P<name>[A-Za-z0-9_.-]+))(?::(?P<port>\d{1,5}))?")
 
 
@@ -37,28 +37,36 @@ class ZooKeeper:
 
 
 def parse(master: str) -> Address | ZooKeeper:
-    """Read an address; ConfigError names the forms that are allowed. 5050 and 2181 are the ports when none is said."""
+    """Read an address; ConfigError names the forms that are allowed.
+
+    A master's port must be said, so that a mistyped 'local' is not taken for a host; ZooKeeper's is 2181 by default.
+    """
     text = master.strip()
     scheme, separator, rest = text.partition("://")
     try:
         if not separator:
-            return address(text, MESOS_PORT)
+            return address(text)
         if scheme == "http":
-            return address(rest.rstrip("/"), MESOS_PORT)
+            return address(rest.rstrip("/"))
         if scheme == "zk":
             return _zookeeper(rest)
     except ValueError as error:
-        raise ConfigError(f"master {_shown(text)!r}: {error}. Allowed: {FORMS}.") from None
-    why = "TLS is not supported" if scheme == "https" else f"{scheme}:// means nothing here"
-    raise ConfigError(f"master {_shown(text)!r}: {why}. Allowed: {FORMS}.")
+        raise _refused(text, str(error)) from None
+    raise _refused(text, "TLS is not supported" if scheme == "https" else f"{scheme}:// means nothing here")
 
 
-def address(text: str, default_port: int) -> Address:
-    """HOST or HOST:PORT; ValueError says what is wrong with it."""
+def _refused(text: str, why: str) -> ConfigError:
+    return ConfigError(f"master: {_shown(text)!r} is no address of a master ({why}); {FORMS}")
+
+
+def address(text: str, default_port: int | None = None) -> Address:
+    """HOST:PORT, or HOST when there is a default; ValueError says what is wrong with it."""
     match = HOST.fullmatch(text)
     if match is None:
-        raise ValueError(f"{_shown(text)!r} is no HOST:PORT")
-    port = int(match["port"] or default_port)
+        raise ValueError(f"{_shown(text)!r} is no host:port")
+    if match["port"] is None and default_port is None:
+        raise ValueError("the port is missing")
+    port = int(match["port"] or default_port or 0)
     if not 0 < port < 65536:
         raise ValueError(f"{port} is no port")
     return Address(match["v6"] or match["name"], port)
@@ -68,7 +76,7 @@ def _zookeeper(rest: str) -> ZooKeeper:
     servers, slash, path = rest.partition("/")
     auth, _, hosts = servers.rpartition("@")
     if not path.strip("/"):
-        raise ValueError("the PATH where the masters meet is missing")
+        raise ValueError("the path under which the masters stand is missing")
     return ZooKeeper(tuple(address(h, ZOOKEEPER_PORT) for h in hosts.split(",")), slash + path.strip("/"), auth)
 
 

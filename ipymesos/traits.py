@@ -9,9 +9,11 @@ import json
 import math
 import re
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 from traitlets import Dict, Float, Int, List, TraitError, TraitType, Unicode
+
+from . import masters
+from .errors import ConfigError
 
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)")
 
@@ -158,27 +160,17 @@ class Master(Unicode):  # type: ignore[type-arg]
 
     # Allowed, unlike Unicode's own: traitlets sets it again when it rolls back after the error of another option.
     default_value = "local"
-    forms = "write 'local', 'host:5050', 'http://host:5050' or 'zk://host1:2181,host2:2181/mesos'"
 
     def validate(self, obj: Any, value: Any) -> str:
-        return self._checked(str(value).strip() if isinstance(value, str) else "", value)
-
-    def _checked(self, value: str, given: object) -> str:
-        if not value or re.search(r"\s", value):
-            refuse(self.name, given, f"is no address of a master; {self.forms}")
-        if "@" in value:
-            # It would show in logs and in the status.
-            raise TraitError(f"{self.name}: an address must not contain a user or password; {self.forms}")
-        if value == "local":
-            return value
-        scheme, _, rest = value.rpartition("://")
-        if scheme == "zk":
-            hosts, _, path = rest.partition("/")
-            if not all(_is_host(h, port_needed=False) for h in hosts.split(",")) or not path:
-                refuse(self.name, value, f"needs hosts and the path under which the masters stand; {self.forms}")
-        elif scheme not in ("", "http") or not _is_host(rest.rstrip("/"), port_needed=True):
-            refuse(self.name, value, f"is no address of a master; {self.forms}")
-        return value
+        text = value.strip() if isinstance(value, str) else ""
+        if "@" in text:  # it would show in logs and in the status
+            raise TraitError(f"{self.name}: an address must not contain a user or password; {masters.FORMS}")
+        try:
+            if text != "local":
+                masters.parse(text)
+        except ConfigError as error:
+            raise TraitError(str(error)) from None
+        return text
 
 
 class Roles(Unicode):  # type: ignore[type-arg]
@@ -202,12 +194,3 @@ class Attributes(Dict):
             if not isinstance(key, str) or isinstance(item, bool) or not isinstance(item, (str, int, float)):
                 refuse(self.name, value, "must have texts or numbers only, as in {'rack': 'a'}")
         return {key: str(item) for key, item in value.items()}
-
-
-def _is_host(text: str, *, port_needed: bool) -> bool:
-    try:
-        parts = urlsplit(f"//{text}")
-        port = parts.port
-    except ValueError:  # not a port, or half an IPv6 address
-        return False
-    return bool(parts.hostname) and parts.netloc == text and (port is not None or not port_needed)

@@ -18,10 +18,10 @@ from typing import Any
 
 from .. import mesos
 from ..core.messages import Disconnected, Event, Subscribed
-from ..detector import Detector
 from ..errors import IPyMesosError, MasterUnreachable, MesosError
 from ..masters import MESOS_PORT, Address, ZooKeeper, address, parse
 from .calls import Caller, Session
+from .detector import Detector
 from .patience import Patience
 from .quiet import MesosSchedulerDriver
 from .refusals import Redirected, judge, refusal

@@ -13,7 +13,7 @@ from kazoo.client import KazooClient
 from kazoo.security import make_digest_acl
 
 from ipymesos.core.messages import Disconnected, Subscribed
-from ipymesos.detector import Detector
+from ipymesos.driver.detector import Detector
 from ipymesos.errors import MasterUnreachable
 from ipymesos.masters import Address
 from tests.helpers import eventually

@@ -245,5 +245,5 @@ def test_the_secret_is_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_bad_master_is_refused_at_once() -> None:
-    with pytest.raises(ConfigError, match="Allowed: HOST, HOST:PORT"):
+    with pytest.raises(ConfigError, match="write 'local', 'host:5050'"):
         Driver(Framework("a", "u"), "https://master:5050", print, print)

@@ -15,7 +15,7 @@ from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.retry import KazooRetry
 
-from .masters import Address
+from ..masters import Address
 
 log = logging.getLogger(__name__)
 
