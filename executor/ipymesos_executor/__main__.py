@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import socket
 import sys
 
@@ -15,6 +16,9 @@ def main() -> int:
     options = parser.parse_args()
     if "MESOS_SLAVE_PID" not in os.environ:
         parser.error("this program is started by a Mesos agent (MESOS_SLAVE_PID is not set)")
+    # A core dump would land in the sandbox, which the agent serves, with every key in it.
+    # The hard limit stays, for whoever needs one.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     ours, zygotes = socket.socketpair()
     # First of all, while there is one thread and nothing but the standard library: everything is forked from there.
     pid = os.fork()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -23,18 +24,32 @@ def words(status: int) -> str:
 class MemoryWatch:
     """The kernel's counter of out-of-memory kills in our own container; cgroup v1 and v2.
 
+    It says how many processes were killed, not which: a kill explains one death by SIGKILL shortly after it. Kills of
+    others, the engines' children for example, must not explain anything later, hence the need to `look` regularly.
     `memory.oom_control` (v1) and `memory.events` (v2) count the processes killed in this group; see the
     kernel's admin-guide/cgroup-v1/memory.rst and admin-guide/cgroup-v2.rst.
     """
 
+    recent = 5.0  # seconds
+
     def __init__(self, root: Path = CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> None:
         self._events, self._limit = _files(root, membership)
         self._seen = self._count()
+        self._kills: list[float] = []  # when we noticed those that have explained nothing yet
+
+    def look(self) -> None:
+        count = self._count()
+        self._kills += [time.monotonic()] * (count - self._seen)
+        self._seen = count
 
     def killed(self) -> bool:
-        """Has the kernel killed anything of this container for memory since the last time we asked?"""
-        before, self._seen = self._seen, self._count()
-        return self._seen > before
+        """Was a process that has just died by SIGKILL one of those? Each kill counts for one process."""
+        self.look()
+        self._kills = [at for at in self._kills if time.monotonic() - at < self.recent]
+        if not self._kills:
+            return False
+        self._kills.pop(0)
+        return True
 
     def message(self) -> str:
         limit = self.limit()

@@ -225,7 +225,14 @@ class Driver(MesosExecutorDriver):
             self._change.notify_all()
 
     def _send_updates(self) -> None:
-        """The other thread: one call after the other, in order."""
+        """The other thread."""
+        try:
+            self._send_in_order()
+        except Exception as error:  # a fault of ours, as in _run
+            log.exception("status updates can't be sent")
+            self.executor.error(self, f"fault in the executor's driver: {error!r}")
+
+    def _send_in_order(self) -> None:
         connection: HTTPConnection | None = None
         pause = RETRY
         while self._started:

@@ -23,6 +23,7 @@ IDLE = 60.0  # seconds without any task after which the container is given back
 LAST_GRACE = 1.0  # seconds from SIGTERM to SIGKILL when the whole executor ends
 PORTS_POLL = 0.02  # seconds between two looks at who listens
 PORTS_TIMEOUT = 30.0  # seconds for ipcontroller to listen on all its ports
+MEMORY_POLL = 2.0  # seconds between two looks at the kernel's counter of kills
 ACKNOWLEDGE = 0.5  # seconds for the agent to take the last status updates; it does not if the framework has ended
 HUB_TIMEOUT = 5.0  # seconds
 LOOPBACK = "127.0.0.1"
@@ -56,6 +57,7 @@ class Pack:
         self.turn = 0  # counts launches, so that an old idle timer knows it is outdated
         self.memory = MemoryWatch()
         self.loop.later(idle, self.end_if_idle, 0)
+        self.look_at_memory()
 
     # --- from the agent ------------------------------------------------------------------------------------
 
@@ -130,8 +132,9 @@ class Pack:
             for task in list(self.tasks.values()):
                 self.finish(task, Verdict("TASK_FAILED", self.broken, data={"final": True}))
         else:
-            task = self.tasks[message["task"]]
-            getattr(self, f"_{event}")(task, message)
+            task = self.tasks.get(message["task"])
+            if task is not None:
+                getattr(self, f"_{event}")(task, message)
 
     def _started(self, task: Task, message: dict[str, Any]) -> None:
         task.pid = message["pid"]
@@ -219,6 +222,10 @@ class Pack:
             self.fail(task, f"ipcontroller does not listen on {_listed(wanted - found)} after {PORTS_TIMEOUT:g} s")
         else:
             self.loop.later(PORTS_POLL, self.look_at_ports, task, left - PORTS_POLL)
+
+    def look_at_memory(self) -> None:
+        self.memory.look()
+        self.loop.later(MEMORY_POLL, self.look_at_memory)
 
     def fail(self, task: Task, message: str) -> None:
         """The verdict is fixed now and told when the process has ended: what it holds is free then."""

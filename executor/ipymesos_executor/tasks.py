@@ -13,6 +13,7 @@ from typing import Any
 from . import death
 
 PROTOCOL = 1  # of TaskInfo.data
+KINDS = ("controller", "engine")
 GRACE = 3.0  # seconds from SIGTERM to SIGKILL if nobody says otherwise
 OUT_OF_MEMORY = "REASON_CONTAINER_LIMITATION_MEMORY"
 
@@ -77,6 +78,8 @@ def read(info: dict[str, Any]) -> Task:
             "install the same version of ipymesos-executor in the image"
         )
     check_python(payload.get("python"))
+    if payload.get("kind") not in KINDS:
+        raise BadTask(f"no such kind of task: {payload.get('kind')!r}")
     grace = grace_period(info.get("kill_policy"), GRACE)
     return Task(name, payload["kind"], payload, grace)
 

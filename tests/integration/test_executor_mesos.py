@@ -85,6 +85,10 @@ def test_a_pack_from_begin_to_end(mesos: LocalMesos, play: Playground) -> None:
         pids = client[:].apply_sync(os.getpid)
         assert sorted(say["pid"] for say in told.values()) == sorted(pids)
 
+        # what a crash leaves in the sandbox must not hold keys
+        limits = client[:].apply_sync(ipp.interactive(lambda: __import__("resource").getrlimit(4)[0]))
+        assert limits == [0] * 4
+
         # a kill
         play.driver.killTask({"value": "e0"})
         play.expect("e0", "TASK_KILLED")
