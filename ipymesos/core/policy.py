@@ -94,7 +94,7 @@ def setback(cluster: Cluster, task: Task, event: Updated, now: float) -> Setback
     old = cluster.setbacks.get(task.group)
     if task.state is State.RUNNING and now - task.since >= STEADY:
         old = None
-    if event.final:
+    if event.final or event.state == "TASK_ERROR":  # Mesos will not take such a task, however often it is sent
         return gave_up(old, now, describe_failure(cluster, task, event), task.executor_id)
     if event.reason in FREE_REASONS or event.busy_ports or event.state in ("TASK_UNKNOWN", "TASK_GONE"):
         return old

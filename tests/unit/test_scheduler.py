@@ -386,3 +386,11 @@ def test_each_wish_asks_for_the_agents_again_and_so_does_waiting():
     state, actions = step(state, EnginesWanted("f", 98), now=1.5)
     assert ListAgents() not in actions
     assert ListAgents() in step(state, Ticked(), now=3.6)[1]
+
+
+def test_a_task_that_mesos_refuses_is_not_sent_again():
+    state, actions = step(start(1), Offered((offer(),)))
+    refused = status(launched(actions)[1], "ERROR", reason="REASON_TASK_UNAUTHORIZED", message="not allowed to use it")
+    state, _ = step(state, refused)
+    assert state.cluster.setbacks["e"].final
+    assert state.cluster.setbacks["e"].message == "an engine on host-a1 failed: not allowed to use it"
