@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import psutil
 
 from .errors import AlreadyRunning, IPyMesosError
 from .paths import write_private
+
+FAILURES_KEPT = 3600.0  # seconds that a failed daemon's last words can be read
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,15 @@ class OwnDaemonFile:
             self.content.write(self.path)
         finally:
             os.close(directory)
+        self._forget_old_failures()
+
+    def _forget_old_failures(self) -> None:
+        """`ipp.Cluster` makes a new cluster id each time, so nobody else would ever remove the file of a failed one."""
+        for path in self.path.parent.glob("ipymesos-*.json"):
+            with contextlib.suppress(FileNotFoundError):
+                file = DaemonFile.read(path) if time.time() - path.stat().st_mtime > FAILURES_KEPT else None
+                if file is not None and file.error and not file.alive:
+                    path.unlink()
 
     def tell(self, **changes: object) -> None:
         """Let the others know."""

@@ -59,7 +59,9 @@ def main(channel: socket.socket, kind: str, names: Iterable[str]) -> NoReturn:
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # meant for the executor, whose end is ours
     code = 1
-    home = tempfile.mkdtemp(prefix="ipymesos-")
+    home = tempfile.mkdtemp(
+        prefix=".ipymesos-", dir=os.environ.get("MESOS_SANDBOX")
+    )  # with which it goes at the latest
     try:
         _settle(home)
         try:
@@ -79,7 +81,7 @@ def main(channel: socket.socket, kind: str, names: Iterable[str]) -> NoReturn:
 
 
 def _settle(home: str) -> None:
-    """A private IPython directory outside the sandbox, so that no user's profile is needed or touched."""
+    """A private IPython directory, so that no user's profile is needed or touched. No key ever gets there."""
     for name in FORGET:
         os.environ.pop(name, None)
     os.environ["IPYTHONDIR"] = home

@@ -23,6 +23,9 @@ from .process import MesosProcess
 PROBE_TIMEOUT = 1.0  # s; a request that arrives while Mesos boots may never be answered
 PROBE_INTERVAL = 0.02  # s
 TAIL = 5  # lines of the log in an error
+# A booting agent looks at every container on the host that is an agent's, and gives up when another agent removes
+# one of them meanwhile. It is worth a second try.
+CONTAINER_VANISHED = "Failed to perform recovery"
 
 
 class LocalMesos:
@@ -113,6 +116,14 @@ class LocalMesos:
 
     def start(self) -> LocalMesos:
         """Return when the master answers and all agents are registered; leave nothing behind on failure."""
+        try:
+            return self._start()
+        except LocalMesosError as error:
+            if "docker" not in self.containerizers or CONTAINER_VANISHED not in str(error):
+                raise
+        return self._start()
+
+    def _start(self) -> LocalMesos:
         with self._lock:
             if self._process is not None:
                 raise LocalMesosError("this local Mesos is running already")
