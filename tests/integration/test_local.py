@@ -35,10 +35,11 @@ def nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     private.mkdir()
     monkeypatch.setenv("TMPDIR", str(private))
     monkeypatch.setattr(tempfile, "tempdir", str(private))
+    before = {child.pid for child in psutil.Process().children(recursive=True)}  # of fixtures that live longer
     yield
     for command in list(Command.running):  # those of a test that failed half-way
         command.end(signal.SIGTERM)
-    eventually(lambda: psutil.Process().children(recursive=True) == [], 20)
+    eventually(lambda: {child.pid for child in psutil.Process().children(recursive=True)} <= before, 20)
     eventually(lambda: executors(tmp_path) == [], 20)
     assert list(private.iterdir()) == []
 
