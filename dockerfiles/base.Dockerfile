@@ -11,4 +11,4 @@ COPY http_parser-*.whl /tmp/
 RUN python3 -m venv --system-site-packages /opt/ipymesos \
  && pip install --no-cache-dir /tmp/http_parser-*.whl "pymesos>=0.3.15" "ipyparallel>=9"
 COPY ipymesos_executor-*.whl /tmp/
-RUN pip install --no-cache-dir /tmp/http_parser-*.whl /tmp/ipymesos_executor-*.whl
+RUN pip install --no-cache-dir /tmp/http_parser-*.whl /tmp/ipymesos_executor-*.whl && rm /tmp/*.whl

@@ -69,4 +69,4 @@ def test_pid_1(play: Playground) -> None:
 
     play.driver.killTask({"value": "ctl"})
     play.expect("ctl", "TASK_KILLED")
-    assert docker("exec", containers[0], "ls", "-A", "/tmp").count("ipymesos-") == 1  # the zygote's, while it lives
+    assert docker("exec", containers[0], "ls", "-A", "/mnt/mesos/sandbox").count(".ipymesos-") == 1  # while it lives

@@ -271,10 +271,10 @@ def test_home_is_left_alone(tmp_path: Path) -> None:
             controllers.start("ctl", controller)
             engines.start("e0", engine)
             engines.expect("registered", "e0")
-            private = [path for path in tmp_path.iterdir() if path.name.startswith("ipymesos-")]
+            private = [path for path in tmp_path.iterdir() if path.name.startswith(".ipymesos-")]
             assert len(private) == 2 and all(path.stat().st_mode & 0o777 == 0o700 for path in private)
     assert list(home.iterdir()) == []
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith("ipymesos-")]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".ipymesos-")]
 
 
 # --- signals, ends and deaths ------------------------------------------------------------------------------------
