@@ -1,7 +1,8 @@
 """ipyparallel's own tests of `Cluster`, run with our launchers in place of its local ones.
 
-Three of them are left out: test_cluster_repr makes its profile in the very /tmp; test_get_output reads the engines' logs, which stay in the sandboxes of Mesos, and
-test_wait_for_engines_crash breaks engines by an environment variable of the client, which ours do not inherit.
+Three of them are left out: test_cluster_repr makes its profile in the very /tmp; test_get_output reads the engines'
+logs, which stay in the sandboxes of Mesos; test_wait_for_engines_crash breaks engines by an environment variable of
+the client, which ours do not inherit.
 """
 
 from __future__ import annotations
