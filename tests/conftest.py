@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -19,9 +20,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Whatever the tests, or programs they start, put into the system's temporary folder goes at the end."""
-    folder = str(tmp_path_factory.mktemp("temporary"))
+def temporary() -> Iterator[None]:
+    """Whatever the tests, or programs they start, put into the system's temporary folder goes at the end.
+
+    At the very end: IPython's shells close their histories there when the interpreter exits.
+    """
+    folder = tempfile.mkdtemp(prefix="ipymesos-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     yield
@@ -30,4 +35,3 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["TMPDIR"]
     else:
         os.environ["TMPDIR"] = before
-    shutil.rmtree(folder, ignore_errors=True)

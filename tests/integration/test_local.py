@@ -190,7 +190,9 @@ def test_credentials_and_roles_are_asked_for() -> None:
             assert framework.id
         path = Path(str(mesos.work_dir), "credentials.json")
         assert path.stat().st_mode & 0o077 == 0
-        for process in psutil.Process().children(recursive=True):
+        keeper = psutil.Process(mesos.pid).parent()
+        assert keeper is not None
+        for process in (keeper, *keeper.children(recursive=True)):
             assert "hush" not in " ".join([*process.cmdline(), *process.environ().values()])
         assert "hush" not in mesos.log.read_text()
 
