@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import subprocess
@@ -52,7 +53,10 @@ with ipp.Client(profile="mesos") as rc:
 def shell(home: Home) -> Iterator[InteractiveShell]:
     """A notebook's or terminal's shell, without a screen."""
     InteractiveShell.clear_instance()
-    yield InteractiveShell.instance()
+    made = InteractiveShell.instance()
+    yield made
+    atexit.unregister(made.atexit_operations)
+    made.atexit_operations()  # now, while its folder is there
     InteractiveShell.clear_instance()
 
 
