@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import Agent, EngineSpec, Offer, Refusal, Task
+from .model import Agent, EngineSpec, InverseOffer, Offer, Refusal, Task
 
 # --- events ------------------------------------------------------------------------------------------------
 
@@ -46,6 +46,31 @@ class Updated:
     engine_id: int | None = None  # said by our executor: the hub's id of this engine
     busy_ports: tuple[int, ...] = ()  # said by our executor: these ports of the task were taken by somebody else
     final: bool = False  # said by our executor: another try can't help
+    controller: str = ""  # said by our executor: the controller's task with which this engine is registered
+
+
+@dataclass(frozen=True)
+class InverseOffered:
+    offers: tuple[InverseOffer, ...]
+
+
+@dataclass(frozen=True)
+class InverseRescinded:
+    offer_id: str
+
+
+@dataclass(frozen=True)
+class LoadTold:
+    """An executor's answer: for how many seconds the work of each of its engines has run; 0: idle."""
+
+    executor_id: str
+    agent_id: str
+    load: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class LoadWanted:
+    """Somebody wants to know how busy the engines are: every executor shall be asked."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +122,10 @@ Event = (
     | Offered
     | Rescinded
     | Updated
+    | InverseOffered
+    | InverseRescinded
+    | LoadTold
+    | LoadWanted
     | ExecutorLost
     | AgentLost
     | AgentsListed
@@ -139,8 +168,51 @@ class Revive:
 
 @dataclass(frozen=True)
 class Kill:
+    """Ask for a task's end; after `grace` seconds it is made to end. None: as its TaskInfo says."""
+
     task_id: str
     agent_id: str
+    grace: float | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """Tell the engines of one executor to leave the controller they are with for another one."""
+
+    executor_id: str
+    agent_id: str
+    tasks: tuple[str, ...]
+    controller: str  # its task
+
+
+@dataclass(frozen=True)
+class AskLoad:
+    """Ask an executor how busy its engines are (LoadTold is the answer; it may get lost, as the question may)."""
+
+    executor_id: str
+    agent_id: str
+
+
+@dataclass(frozen=True)
+class TellGone:
+    """Tell the controller's executor of engines that have ended without anybody on their agent to say so to the hub."""
+
+    executor_id: str  # of the controller
+    agent_id: str
+    engines: tuple[tuple[int, str], ...]  # engine id, why
+
+
+@dataclass(frozen=True)
+class AcceptInverse:
+    """Promise to leave (Mesos: maintenance.md)."""
+
+    offer_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DeclineInverse:
+    offer_ids: tuple[str, ...]
+    refuse_seconds: float
 
 
 @dataclass(frozen=True)
@@ -174,5 +246,19 @@ class Teardown:
 
 
 Action = (
-    Launch | Decline | Suppress | Revive | Kill | ShutdownExecutor | Reconcile | Acknowledge | ListAgents | Teardown
+    Launch
+    | Decline
+    | Suppress
+    | Revive
+    | Kill
+    | Move
+    | AskLoad
+    | TellGone
+    | AcceptInverse
+    | DeclineInverse
+    | ShutdownExecutor
+    | Reconcile
+    | Acknowledge
+    | ListAgents
+    | Teardown
 )

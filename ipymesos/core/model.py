@@ -65,10 +65,28 @@ class Offer:
 
 
 @dataclass(frozen=True)
+class InverseOffer:
+    """The operators want an agent back, for a while (Mesos: maintenance.md)."""
+
+    id: str
+    agent_id: str
+    unavailable_from: float
+    until: float | None = None  # None: for ever
+
+
+@dataclass(frozen=True)
+class Drain:
+    """An agent that is about to be taken away."""
+
+    starts: float
+    until: float | None = None
+
+
+@dataclass(frozen=True)
 class Container:
     """What a task's executor runs in."""
 
-    kind: str = "process"  # docker | process
+    kind: str = "process"  # docker | mesos | process: the Docker or the Mesos containerizer with an image, or none
     image: str = ""
     force_pull: bool = False
     python: str = "python3"
@@ -97,6 +115,7 @@ class EngineSpec:
     per_container: int = 0  # engines in one pack at most; 0 = as many as fit
     args: tuple[str, ...] = ()  # handed to ipengine as they are
     preload: tuple[str, ...] = ()  # modules imported once per pack, before the engines are forked
+    grace: float = 5.0  # seconds that an engine gets to finish its work when its end is wanted
 
 
 @dataclass(frozen=True)
@@ -143,7 +162,7 @@ class Task:
     ip: str = ""
     endpoint: str = ""  # of its agent
     ports: tuple[int, ...] = ()  # of a controller, in the order ipcontroller takes them
-    controller: str = ""  # of an engine: the controller's task it was told to join
+    controller: str = ""  # of an engine: the controller's task it is with, or was launched for
     revision: int = 0  # of an engine: its set's, when it was launched
     engine_id: int | None = None
     message: str = ""
@@ -177,13 +196,21 @@ class Setback:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """Consecutive failed launches on one agent, which is then left alone for a while."""
+
+    failures: int
+    until: float
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Why one offer did not take the next task of one group."""
 
     group: str
     agent_id: str
     hostname: str
-    reason: str  # role attributes draining cpus mem disk gpus ports
+    reason: str  # role attributes draining failing cpus mem disk gpus ports
     wanted: str
     offered: str
     at: float
@@ -216,6 +243,8 @@ class Cluster:
 
     proven: frozenset[str] = frozenset()  # groups of which a task has been RUNNING: their launch can work
     stopping_since: float | None = None
+    draining: Mapping[str, Drain] = field(default_factory=dict)  # agents that are about to be taken away
+    troubles: Mapping[str, Trouble] = field(default_factory=dict)  # agents on which launches fail
 
     def group(self, name: str) -> list[Task]:
         return [t for t in self.tasks.values() if t.group == name]
@@ -225,6 +254,14 @@ class Cluster:
         """The controller that engines join: the newest one that is reachable and whose end nobody wants."""
         alive = [t for t in self.group(CONTROLLER) if not t.doomed and t.state is not State.UNREACHABLE]
         return max(alive, key=lambda t: t.launched_at, default=None)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What an executor answered: for how long each engine's present work has run, in seconds; 0: it is idle."""
+
+    at: float
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -250,6 +287,12 @@ class Session:
     reconciled_at: float | None = None
     reconcile_tries: int = 0
     torn_down: bool = False
+    seen: frozenset[str] = frozenset()  # agents that have made an offer
+    inverse_offers: Mapping[str, InverseOffer] = field(default_factory=dict)  # to be answered
+    told: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # engine -> controller it was sent to, when
+    loads: Mapping[str, Load] = field(default_factory=dict)  # executor -> how busy its engines were
+    load_asked: Mapping[str, float] = field(default_factory=dict)  # executor -> when, until it answers
+    gone: Mapping[int, str] = field(default_factory=dict)  # engines whose end the hub may not know of -> why
 
 
 @dataclass(frozen=True)
