@@ -8,26 +8,35 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..core.messages import (
+    AcceptInverse,
     Acknowledge,
     Action,
+    AskLoad,
     Decline,
+    DeclineInverse,
     Kill,
     Launch,
+    Move,
     Reconcile,
     Revive,
     ShutdownExecutor,
     Suppress,
     Teardown,
+    TellGone,
 )
 from ..core.model import Cluster, Task
-from .launch import task_info
+from .launch import nanoseconds, task_info
 
 Json = dict[str, Any]
 
 
-def call(action: Action, cluster: Cluster, payload: Callable[[Task], bytes]) -> Json:
-    """The body of the call that does `action`. `payload` gives what a task's executor has to know, secrets included.
+def call(
+    action: Action, cluster: Cluster, payload: Callable[[Task], bytes], address: Callable[[Task], Json] | None = None
+) -> Json:
+    """The body of the call that does `action`.
 
+    `payload` gives what a task's executor has to know, secrets included; `address` how engines find a controller,
+    without any key: messages pass the master and the agents, and who moves has the keys already.
     Raises TypeError for what is no scheduler call (ListAgents, which the driver asks of another endpoint).
     """
     if isinstance(action, Launch):
@@ -41,7 +50,21 @@ def call(action: Action, cluster: Cluster, payload: Callable[[Task], bytes]) -> 
     if isinstance(action, Revive):
         return _call(cluster, "REVIVE")
     if isinstance(action, Kill):
-        return _call(cluster, "KILL", _task(action.task_id, action.agent_id))
+        policy = {} if action.grace is None else {"kill_policy": {"grace_period": nanoseconds(action.grace)}}
+        return _call(cluster, "KILL", _task(action.task_id, action.agent_id) | policy)
+    if isinstance(action, Move):
+        assert address is not None, "a move has an address to go to"
+        move = {"controller": action.controller, "engine_info": address(cluster.tasks[action.controller])}
+        return _message(cluster, action.executor_id, action.agent_id, {"move": move, "tasks": list(action.tasks)})
+    if isinstance(action, AskLoad):
+        return _message(cluster, action.executor_id, action.agent_id, {"load": True})
+    if isinstance(action, TellGone):
+        gone = {str(engine_id): why for engine_id, why in action.engines}
+        return _message(cluster, action.executor_id, action.agent_id, {"gone": gone})
+    if isinstance(action, AcceptInverse):
+        return _call(cluster, "ACCEPT_INVERSE_OFFERS", _inverse_offers(action.offer_ids))
+    if isinstance(action, DeclineInverse):
+        return _call(cluster, "DECLINE_INVERSE_OFFERS", _inverse_offers(action.offer_ids, action.refuse_seconds))
     if isinstance(action, ShutdownExecutor):
         executor = {"executor_id": {"value": action.executor_id}, "agent_id": {"value": action.agent_id}}
         return _call(cluster, "SHUTDOWN", executor)
@@ -60,15 +83,7 @@ def signal_call(cluster: Cluster, tasks: Iterable[Task], signum: int) -> list[Js
     for task in tasks:
         by_executor.setdefault((task.executor_id, task.agent_id), []).append(task.id)
     return [
-        _call(
-            cluster,
-            "MESSAGE",
-            {
-                "executor_id": {"value": executor_id},
-                "agent_id": {"value": agent_id},
-                "data": base64.b64encode(json.dumps({"signal": signum, "tasks": ids}).encode()).decode("ascii"),
-            },
-        )
+        _message(cluster, executor_id, agent_id, {"signal": signum, "tasks": ids})
         for (executor_id, agent_id), ids in by_executor.items()
     ]
 
@@ -81,11 +96,28 @@ def _call(cluster: Cluster, kind: str, body: Json | None = None) -> Json:
     return result
 
 
+def _message(cluster: Cluster, executor_id: str, agent_id: str, content: Json) -> Json:
+    """A message to an executor. It may get lost, and is read by whoever can read the network: no secret in it."""
+    body = {
+        "executor_id": {"value": executor_id},
+        "agent_id": {"value": agent_id},
+        "data": base64.b64encode(json.dumps(content).encode()).decode("ascii"),
+    }
+    return _call(cluster, "MESSAGE", body)
+
+
 def _offers(offer_ids: Iterable[str], refuse_seconds: float) -> Json:
     return {
         "offer_ids": [{"value": offer_id} for offer_id in offer_ids],
         "filters": {"refuse_seconds": refuse_seconds},
     }
+
+
+def _inverse_offers(offer_ids: Iterable[str], refuse_seconds: float | None = None) -> Json:
+    body: Json = {"inverse_offer_ids": [{"value": offer_id} for offer_id in offer_ids]}
+    if refuse_seconds is not None:
+        body["filters"] = {"refuse_seconds": refuse_seconds}
+    return body
 
 
 def _task(task_id: str, agent_id: str) -> Json:

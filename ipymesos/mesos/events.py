@@ -13,8 +13,20 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ..core.messages import AgentLost, AgentsListed, Event, ExecutorLost, Offered, Rescinded, Subscribed, Updated
-from ..core.model import Agent, Offer, Resources
+from ..core.messages import (
+    AgentLost,
+    AgentsListed,
+    Event,
+    ExecutorLost,
+    InverseOffered,
+    InverseRescinded,
+    LoadTold,
+    Offered,
+    Rescinded,
+    Subscribed,
+    Updated,
+)
+from ..core.model import Agent, InverseOffer, Offer, Resources
 from .resources import EPSILON, UNITS, merged, pieces
 
 Json = Mapping[str, Any]
@@ -26,8 +38,8 @@ MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError
 def event(message: Any) -> Event | None:
     """The core event that `message`, one record of the event stream, stands for; None when it means nothing to us.
 
-    HEARTBEAT and ERROR are the driver's own business; inverse offers, executors' messages and operations on
-    resources are nobody's.
+    HEARTBEAT and ERROR are the driver's own business; operations on resources, and messages of executors that are
+    not ours, are nobody's.
     """
     try:
         translate = TRANSLATIONS.get(message["type"])
@@ -56,7 +68,7 @@ def _offers(message: Json) -> Offered:
 
 
 def _offer(offer: Json) -> Offer:
-    start = offer.get("unavailability", {}).get("start", {}).get("nanoseconds")
+    window = offer.get("unavailability")
     address = offer.get("url", {}).get("address", {})
     ip = address.get("ip") or offer["hostname"]
     return Offer(
@@ -68,8 +80,15 @@ def _offer(offer: Json) -> Offer:
         pieces=pieces(offer.get("resources", ())),
         attributes=tuple((a["name"], _attribute(a)) for a in offer.get("attributes", ())),
         role=_role(offer),
-        unavailable_from=None if start is None else int(start) / 1e9,
+        unavailable_from=None if window is None else _window(window)[0],
     )
+
+
+def _window(unavailability: Json) -> tuple[float, float | None]:
+    """When a maintenance begins and ends, in seconds since the epoch; without a duration it never ends."""
+    start = int(unavailability["start"]["nanoseconds"])
+    duration = unavailability.get("duration", {}).get("nanoseconds")
+    return start / 1e9, None if duration is None else (start + int(duration)) / 1e9
 
 
 def _role(offer: Json) -> str:
@@ -102,10 +121,25 @@ def _rescind(message: Json) -> Rescinded:
     return Rescinded(message["rescind"]["offer_id"]["value"])
 
 
+def _inverse_offers(message: Json) -> InverseOffered:
+    offers = []
+    for offer in message["inverse_offers"].get("inverse_offers", ()):
+        try:
+            start, end = _window(offer["unavailability"])
+            offers.append(InverseOffer(offer["id"]["value"], offer["agent_id"]["value"], start, end))
+        except MALFORMED as error:
+            log.warning("The master sent an inverse offer that we cannot read (%r): %.500r", error, offer)
+    return InverseOffered(tuple(offers))
+
+
+def _rescind_inverse(message: Json) -> InverseRescinded:
+    return InverseRescinded(message["rescind_inverse_offer"]["inverse_offer_id"]["value"])
+
+
 def _update(message: Json) -> Updated:
     status = message["update"]["status"]
     said = _said(status.get("data", ""))
-    engine_id, busy_ports = said.get("engine_id"), said.get("busy_ports")
+    engine_id, busy_ports, controller = (said.get(key) for key in ("engine_id", "busy_ports", "controller"))
     return Updated(
         task_id=status["task_id"]["value"],
         agent_id=status.get("agent_id", {}).get("value", ""),
@@ -116,11 +150,12 @@ def _update(message: Json) -> Updated:
         engine_id=engine_id if _whole(engine_id) else None,
         busy_ports=tuple(p for p in busy_ports if _whole(p)) if isinstance(busy_ports, list) else (),
         final=said.get("final") is True,
+        controller=controller if isinstance(controller, str) else "",
     )
 
 
 def _said(data: str) -> Mapping[str, Any]:
-    """What our executor wrote into status.data; nothing when it is not ours."""
+    """What our executor wrote, into status.data or a message; nothing when it is not ours."""
     if not data:
         return {}
     try:
@@ -128,6 +163,16 @@ def _said(data: str) -> Mapping[str, Any]:
     except MALFORMED:
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def _message(message: Json) -> LoadTold | None:
+    said, body = _said(message["message"]["data"]), message["message"]
+    if not isinstance(said.get("load"), dict):
+        return None
+    load = tuple((str(task), max(0.0, float(seconds))) for task, seconds in said["load"].items())
+    if not all(math.isfinite(seconds) for _, seconds in load):
+        raise ValueError("a load without end")
+    return LoadTold(body["executor_id"]["value"], body["agent_id"]["value"], load)
 
 
 def _whole(value: object) -> bool:
@@ -142,12 +187,15 @@ def _failure(message: Json) -> ExecutorLost | AgentLost:
     return AgentLost(agent_id)
 
 
-TRANSLATIONS: Mapping[str, Callable[[Json], Event]] = {
+TRANSLATIONS: Mapping[str, Callable[[Json], Event | None]] = {
     "SUBSCRIBED": _subscribed,
     "OFFERS": _offers,
+    "INVERSE_OFFERS": _inverse_offers,
     "RESCIND": _rescind,
+    "RESCIND_INVERSE_OFFER": _rescind_inverse,
     "UPDATE": _update,
     "FAILURE": _failure,
+    "MESSAGE": _message,
 }
 
 

@@ -16,12 +16,13 @@ from .resources import resources
 
 Json = dict[str, Any]
 
-GRACE = 5_000_000_000  # nanoseconds between asking a task to end and making it
+GRACE = 5.0  # seconds between asking a controller, or an executor, to end and making it
 
 
 def task_info(task: Task, cluster: Cluster, payload: Callable[[Task], bytes]) -> Json:
     """The TaskInfo. What is secret is in `data` alone, which neither the master nor the agents show."""
     name = "ipcontroller" if task.group == CONTROLLER else "ipengine"
+    grace = GRACE if task.group == CONTROLLER else cluster.spec.engines[task.group].spec.grace
     info: Json = {
         "name": name,
         "task_id": {"value": task.id},
@@ -29,7 +30,7 @@ def task_info(task: Task, cluster: Cluster, payload: Callable[[Task], bytes]) ->
         "resources": resources(task.pieces),
         "executor": executor_info(task, cluster),
         "data": base64.b64encode(payload(task)).decode("ascii"),
-        "kill_policy": {"grace_period": {"nanoseconds": GRACE}},
+        "kill_policy": {"grace_period": nanoseconds(grace)},
     }
     if task.ports:
         info["discovery"] = {
@@ -58,11 +59,16 @@ def executor_info(task: Task, cluster: Cluster) -> Json:
         "source": "ipymesos",
         "resources": resources(task.executor_pieces),
         "command": _command(container, ["-m", "ipymesos_executor", *arguments]),
-        "shutdown_grace_period": {"nanoseconds": GRACE},
+        "shutdown_grace_period": nanoseconds(GRACE),
     }
     if container.kind == "docker":
         info["container"] = _docker(container)
     return info
+
+
+def nanoseconds(seconds: float) -> Json:
+    """A DurationInfo."""
+    return {"nanoseconds": round(seconds * 1e9)}
 
 
 def _command(container: Container, arguments: list[str]) -> Json:

@@ -11,17 +11,22 @@ import pytest
 
 from ipymesos import mesos
 from ipymesos.core.messages import (
+    AcceptInverse,
     Acknowledge,
     Action,
+    AskLoad,
     Decline,
+    DeclineInverse,
     Kill,
     Launch,
     ListAgents,
+    Move,
     Reconcile,
     Revive,
     ShutdownExecutor,
     Suppress,
     Teardown,
+    TellGone,
 )
 from ipymesos.core.model import (
     CONTROLLER,
@@ -50,7 +55,9 @@ DOCKER = Container(
 )
 SPEC = Spec(
     controller=ControllerSpec(Resources(500, 512), Container(python="/my env/python")),
-    engines={"e": EngineSet(2, EngineSpec(Resources(1000, 512), container=DOCKER, preload=("numpy", "scipy")))},
+    engines={
+        "e": EngineSet(2, EngineSpec(Resources(1000, 512), container=DOCKER, preload=("numpy", "scipy"), grace=30.5))
+    },
 )
 CLUSTER = Cluster("mine", SPEC, framework_id="f1")
 ALLOCATED = '{"allocation_info":{"role":"ipy"}}'
@@ -84,6 +91,25 @@ def call(action: Action) -> dict[str, Any]:
         (Revive(), "REVIVE", None),
         (Teardown(), "TEARDOWN", None),
         (Kill("t1", "a1"), "KILL", {"task_id": {"value": "t1"}, "agent_id": {"value": "a1"}}),
+        (
+            Kill("t1", "a1", grace=0.5),
+            "KILL",
+            {
+                "task_id": {"value": "t1"},
+                "agent_id": {"value": "a1"},
+                "kill_policy": {"grace_period": {"nanoseconds": 500_000_000}},
+            },
+        ),
+        (
+            AcceptInverse(("i1", "i2")),
+            "ACCEPT_INVERSE_OFFERS",
+            {"inverse_offer_ids": [{"value": "i1"}, {"value": "i2"}]},
+        ),
+        (
+            DeclineInverse(("i1",), 60.0),
+            "DECLINE_INVERSE_OFFERS",
+            {"inverse_offer_ids": [{"value": "i1"}], "filters": {"refuse_seconds": 60.0}},
+        ),
         (ShutdownExecutor("x1", "a1"), "SHUTDOWN", {"executor_id": {"value": "x1"}, "agent_id": {"value": "a1"}}),
         (Reconcile(()), "RECONCILE", {"tasks": []}),
         (
@@ -108,6 +134,27 @@ def test_calls(action: Action, kind: str, body: dict[str, Any] | None) -> None:
 def test_listing_agents_is_no_call() -> None:
     with pytest.raises(TypeError, match="ListAgents"):
         call(ListAgents())
+
+
+def said(action: Action) -> Any:
+    """What the message says that `action` becomes."""
+    cluster = replace(CLUSTER, tasks={"c-1": CONTROLLER_TASK})
+    sent = mesos.call(action, cluster, lambda task: SECRET, lambda task: {"at": task.ports})
+    assert (sent["type"], sent["message"]["executor_id"], sent["message"]["agent_id"]) == (
+        "MESSAGE",
+        {"value": "x1"},
+        {"value": "a1"},
+    )
+    return json.loads(base64.b64decode(sent["message"]["data"]))
+
+
+def test_messages_to_executors() -> None:
+    assert said(Move("x1", "a1", ("e-1", "e-2"), "c-1")) == {
+        "move": {"controller": "c-1", "engine_info": {"at": [31001, 31000]}},
+        "tasks": ["e-1", "e-2"],
+    }
+    assert said(AskLoad("x1", "a1")) == {"load": True}
+    assert said(TellGone("x1", "a1", ((3, "killed by SIGSEGV"),))) == {"gone": {"3": "killed by SIGSEGV"}}
 
 
 def test_a_launch() -> None:
@@ -159,6 +206,7 @@ def test_the_controllers_task() -> None:
 def test_an_engine_in_docker() -> None:
     info = mesos.task_info(ENGINE, CLUSTER, lambda task: SECRET)
     assert info["name"] == "ipengine" and "discovery" not in info
+    assert info["kill_policy"] == {"grace_period": {"nanoseconds": 30_500_000_000}}, "also for a drain by the operator"
     assert info["executor"]["command"] == {
         "shell": False,
         "value": "/opt/bin/python3",

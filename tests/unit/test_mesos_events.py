@@ -12,8 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipymesos import mesos
-from ipymesos.core.messages import AgentLost, AgentsListed, ExecutorLost, Offered, Rescinded, Subscribed, Updated
-from ipymesos.core.model import Agent, Offer, Piece, Resources
+from ipymesos.core.messages import (
+    AgentLost,
+    AgentsListed,
+    ExecutorLost,
+    InverseOffered,
+    InverseRescinded,
+    LoadTold,
+    Offered,
+    Rescinded,
+    Subscribed,
+    Updated,
+)
+from ipymesos.core.model import Agent, InverseOffer, Offer, Piece, Resources
 
 OFFER: dict[str, Any] = {
     "id": {"value": "o1"},
@@ -150,7 +161,7 @@ def test_what_our_executor_says() -> None:
         base64.b64encode(b"[1, 2").decode(),
         base64.b64encode(b"[" * 100_000).decode(),
         said(engine_id="3", busy_ports="31000", final="yes"),
-        said(engine_id=True, busy_ports={"a": 1}, final=1),
+        said(engine_id=True, busy_ports={"a": 1}, final=1, controller=7),
         base64.b64encode(b"[1]").decode(),
         17,
         {"a": 1},
@@ -160,13 +171,63 @@ def test_what_somebody_elses_executor_says_is_ignored(data: Any) -> None:
     assert mesos.event(update(data=data)) == Updated("t1", "a1", "TASK_RUNNING")
 
 
+def inverse_offers(*some: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "INVERSE_OFFERS", "inverse_offers": {"inverse_offers": list(some)}}
+
+
+def inverse_offer(**more: Any) -> dict[str, Any]:
+    window = {"start": {"nanoseconds": 1700000000500000000}, **more}
+    ids = {"id": {"value": "i1"}, "agent_id": {"value": "a1"}, "framework_id": {"value": "f1"}}
+    return {**ids, "unavailability": window}
+
+
+def test_maintenance() -> None:
+    hour = {"nanoseconds": 3_600_000_000_000}
+    found = mesos.event(inverse_offers(inverse_offer(duration=hour), inverse_offer()))
+    assert found == InverseOffered(
+        (InverseOffer("i1", "a1", 1700000000.5, 1700003600.5), InverseOffer("i1", "a1", 1700000000.5, None))
+    )
+    rescinded = {"type": "RESCIND_INVERSE_OFFER", "rescind_inverse_offer": {"inverse_offer_id": {"value": "i1"}}}
+    assert mesos.event(rescinded) == InverseRescinded("i1")
+
+
+def test_an_inverse_offer_that_cannot_be_read_hides_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    everything = inverse_offer()
+    del everything["agent_id"]  # all that a framework has is asked back: Mesos does not say so for maintenance
+    found = mesos.event(inverse_offers(everything, {"id": {"value": "i2"}}, inverse_offer()))
+    assert found == InverseOffered((InverseOffer("i1", "a1", 1700000000.5, None),))
+    assert len(caplog.records) == 2
+
+
+def message(data: Any) -> dict[str, Any]:
+    body = {"agent_id": {"value": "a1"}, "executor_id": {"value": "x1"}, "data": data}
+    return {"type": "MESSAGE", "message": body}
+
+
+def test_an_executor_tells_its_load() -> None:
+    found = mesos.event(message(said(load={"engine-e-3": 12.5, "engine-e-4": 0, "engine-e-5": -1})))
+    assert found == LoadTold("x1", "a1", (("engine-e-3", 12.5), ("engine-e-4", 0.0), ("engine-e-5", 0.0)))
+
+
+@pytest.mark.parametrize(
+    "data", ["", "aGk=", said(), said(load=[1]), said(load={"e": "x"}), said(load={"e": 1e999}), 7]
+)
+def test_what_another_executor_says_is_no_load(data: Any) -> None:
+    assert mesos.event(message(data)) is None
+
+
+def test_the_controller_of_an_engine() -> None:
+    found = mesos.event(update(data=said(engine_id=3, pid=4, controller="controller-7")))
+    assert found == Updated("t1", "a1", "TASK_RUNNING", engine_id=3, controller="controller-7")
+
+
 def test_failures() -> None:
     failure = {"agent_id": {"value": "a1"}, "executor_id": {"value": "e1"}, "status": 9}
     assert mesos.event({"type": "FAILURE", "failure": failure}) == ExecutorLost("e1", "a1", 9)
     assert mesos.event({"type": "FAILURE", "failure": {"agent_id": {"value": "a1"}}}) == AgentLost("a1")
 
 
-@pytest.mark.parametrize("kind", ["HEARTBEAT", "ERROR", "INVERSE_OFFERS", "MESSAGE", "UPDATE_OPERATION_STATUS", "NEW"])
+@pytest.mark.parametrize("kind", ["HEARTBEAT", "ERROR", "UPDATE_OPERATION_STATUS", "NEW"])
 def test_what_is_none_of_our_business(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     assert mesos.event({"type": kind}) is None
     assert not caplog.records
