@@ -91,6 +91,11 @@ class Connection:
             **self._base(controller),
         }
 
+    def address(self, controller: Task) -> dict[str, Any]:
+        """What an engine that knows the keys needs to move to `controller`: no key is sent to it again."""
+        info = self.engine_info(controller)
+        return {name: value for name, value in info.items() if name not in ("key", "curve_serverkey")}
+
     def client_info(self, controller: Task, args: Sequence[str] = ()) -> dict[str, Any]:
         """What a client needs, in the words of ipcontroller-client.json. `args` are the controller's."""
         ports = controller.ports
@@ -141,12 +146,15 @@ class Connection:
                 "ports": list(task.ports),
                 "internal_ports": list(internal_ports(task.ports)),
                 "ip": task.ip,
+                "first_id": 1
+                + max((t.engine_id for t in cluster.tasks.values() if t.engine_id is not None), default=-1),
                 "args": list(args),
             }
         else:
             content = {
                 **common,
                 "kind": "engine",
+                "controller": task.controller,
                 "engine_info": self.engine_info(cluster.tasks[task.controller]),
                 "args": list(cluster.spec.engines[task.group].spec.args),
             }

@@ -59,7 +59,7 @@ def _name(group: str) -> str:
 def _group(state: Everything, name: str, wanted: int, now: float) -> GroupExplanation:
     cluster, session = state.cluster, state.session
     alive = policy.live(cluster, name)
-    running = sum(task.state is State.RUNNING for task in alive)
+    running = len(policy.usable(cluster, name))
     refusals = [r for (group, _), r in session.refusals.items() if group == name]
     counts = {reason: sum(r.reason == reason for r in refusals) for reason in FUNNEL}
     # The refusal that came furthest through the funnel shows the best that was offered.
@@ -76,7 +76,10 @@ def _message(state: Everything, name: str, best: Refusal | None, now: float) -> 
     lacking = policy.missing(cluster).get(name, 0)
     setback = cluster.setbacks.get(name)
     if not lacking:
-        coming = [task for task in alive if task.state is not State.RUNNING]
+        usable = policy.usable(cluster, name)
+        coming = [task for task in alive if task not in usable]
+        if strays := [task for task in coming if task.state is State.RUNNING]:
+            return f"{len(strays)} of {len(alive)} engines live on and wait for the new controller"
         states = sorted({task.state.value for task in coming})
         oldest = max((now - task.launched_at for task in coming), default=0.0)
         return f"{len(coming)} of {len(alive)} {' and '.join(states)}, for {oldest:.0f} s"

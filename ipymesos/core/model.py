@@ -80,6 +80,7 @@ class Drain:
 
     starts: float
     until: float | None = None
+    offer_id: str = ""  # of the inverse offer that announced it; without one it is known from the agent's offers
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,7 @@ class Trouble:
 
     failures: int
     until: float
+    executor_id: str = ""  # the last one that failed: the tasks of one pack fail together and count once
 
 
 @dataclass(frozen=True)
@@ -251,9 +253,18 @@ class Cluster:
 
     @property
     def controller(self) -> Task | None:
-        """The controller that engines join: the newest one that is reachable and whose end nobody wants."""
-        alive = [t for t in self.group(CONTROLLER) if not t.doomed and t.state is not State.UNREACHABLE]
-        return max(alive, key=lambda t: t.launched_at, default=None)
+        """The controller that engines shall be with: the newest one that is reachable and whose end nobody wants."""
+        return max(self._controllers(), key=lambda t: (t.agent_id not in self.draining, t.launched_at), default=None)
+
+    @property
+    def serving(self) -> Task | None:
+        """The controller that clients can use: the one above, or while it only starts the one that it replaces."""
+        running = [t for t in self._controllers() if t.state is State.RUNNING]
+        return max(running, key=lambda t: (t.agent_id not in self.draining, t.launched_at), default=None)
+
+    def _controllers(self) -> list[Task]:
+        gone = (State.UNREACHABLE, State.KILLING)
+        return [t for t in self.group(CONTROLLER) if not t.doomed and t.state not in gone]
 
 
 @dataclass(frozen=True)
@@ -291,6 +302,7 @@ class Session:
     inverse_offers: Mapping[str, InverseOffer] = field(default_factory=dict)  # to be answered
     told: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # engine -> controller it was sent to, when
     loads: Mapping[str, Load] = field(default_factory=dict)  # executor -> how busy its engines were
+    load_wanted: bool = False  # by somebody else than the core
     load_asked: Mapping[str, float] = field(default_factory=dict)  # executor -> when, until it answers
     gone: Mapping[int, str] = field(default_factory=dict)  # engines whose end the hub may not know of -> why
 

@@ -15,6 +15,10 @@ from .messages import (
     EnginesWanted,
     Event,
     ExecutorLost,
+    InverseOffered,
+    InverseRescinded,
+    LoadTold,
+    LoadWanted,
     Offered,
     Rescinded,
     StopWanted,
@@ -22,7 +26,7 @@ from .messages import (
     Ticked,
     Updated,
 )
-from .model import CONTROLLER, EngineSet, Everything, Exit, Session, State, Task
+from .model import CONTROLLER, Drain, EngineSet, Everything, Exit, Load, Session, State, Task
 
 # Mesos' task states (mesos.proto, TaskState) and what they make of a task that we know. None: it has ended.
 TRANSITIONS: dict[str, State | None] = {
@@ -61,12 +65,22 @@ def observe(state: Everything, event: Event, now: float) -> Everything:
             # What the old master offered is void, what it ran is not.
             return replace(state, session=Session(missing_since=state.session.missing_since))
         case Offered():
-            offers = {**state.session.offers, **{offer.id: offer for offer in event.offers}}
-            return state.with_session(offers=offers, offered_at=now)
+            return _offered(state, event, now)
         case Rescinded():
             return state.with_session(offers=_but(state.session.offers, event.offer_id))
+        case InverseOffered():
+            return _inverse_offered(state, event)
+        case InverseRescinded():
+            state = state.with_session(inverse_offers=_but(state.session.inverse_offers, event.offer_id))
+            draining = {a: d for a, d in state.cluster.draining.items() if d.offer_id != event.offer_id}
+            return state if draining == state.cluster.draining else state.with_cluster(draining=draining)
         case Updated():
             return _updated(state, event, now)
+        case LoadTold():
+            loads = {**state.session.loads, event.executor_id: Load(now, dict(event.load))}
+            return state.with_session(loads=loads, load_asked=_but(state.session.load_asked, event.executor_id))
+        case LoadWanted():
+            return state.with_session(load_wanted=True)
         case AgentsListed():
             return _agents_listed(state, event, now)
         case EnginesWanted():
@@ -80,6 +94,29 @@ def observe(state: Everything, event: Event, now: float) -> Everything:
         case AgentLost() | ExecutorLost() | Ticked():
             # The master sends a status for each task that such a loss ends, so there is nothing to write down.
             return state
+
+
+def _offered(state: Everything, event: Offered, now: float) -> Everything:
+    """Offers also say whether their agents are about to be taken away; it matters where we run something."""
+    offers = {**state.session.offers, **{offer.id: offer for offer in event.offers}}
+    seen = state.session.seen | {offer.agent_id for offer in event.offers}
+    state = state.with_session(offers=offers, offered_at=now, seen=seen)
+    draining = dict(state.cluster.draining)
+    ours = {task.agent_id for task in state.cluster.tasks.values()}
+    for offer in event.offers:
+        if offer.unavailable_from is None:
+            draining.pop(offer.agent_id, None)
+        elif offer.agent_id in ours and offer.agent_id not in draining:
+            draining[offer.agent_id] = Drain(offer.unavailable_from)
+    return state if draining == state.cluster.draining else state.with_cluster(draining=draining)
+
+
+def _inverse_offered(state: Everything, event: InverseOffered) -> Everything:
+    unanswered = {**state.session.inverse_offers, **{offer.id: offer for offer in event.offers}}
+    ours = {task.agent_id for task in state.cluster.tasks.values()}
+    draining = {o.agent_id: Drain(o.unavailable_from, o.until, o.id) for o in event.offers if o.agent_id in ours}
+    state = state.with_session(inverse_offers=unanswered)
+    return state.with_cluster(draining={**state.cluster.draining, **draining}) if draining else state
 
 
 def _updated(state: Everything, event: Updated, now: float) -> Everything:
@@ -103,11 +140,13 @@ def _updated(state: Everything, event: Updated, now: float) -> Everything:
         state=target,
         since=task.since if target is task.state else now,
         engine_id=task.engine_id if event.engine_id is None else event.engine_id,
+        controller=event.controller or task.controller,
         message=event.message,
     )
     state = state.with_cluster(tasks={**state.cluster.tasks, task.id: moved})
     if target is State.RUNNING and task.state is not State.RUNNING and not task.doomed:
-        state = state.with_cluster(proven=state.cluster.proven | {task.group})
+        troubles = _but(state.cluster.troubles, task.agent_id)
+        state = state.with_cluster(proven=state.cluster.proven | {task.group}, troubles=troubles)
         setback = state.cluster.setbacks.get(task.group)
         if setback is not None and setback.final:  # given up too early: it does work
             state = state.with_cluster(setbacks=_but(state.cluster.setbacks, task.group))
@@ -126,12 +165,19 @@ def _ended(state: Everything, task: Task, event: Updated, now: float) -> Everyth
         state = state.with_session(empty_executors=(*state.session.empty_executors, executor))
     if task.ports:
         state = _avoid_ports(state, task, event, now)
+    if task.engine_id is not None and event.reason:
+        # Said by Mesos, since nobody is left on the agent who could; the hub has to hear it from us as well.
+        gone = {**state.session.gone, task.engine_id: event.message or event.reason}
+        state = state.with_session(gone=gone)
     if event.state == "TASK_FINISHED" and not task.doomed:
         return _finished(state, task)
     if not asked:
         setback = policy.setback(state.cluster, task, event, now)
         if setback is not None:
             state = state.with_cluster(setbacks={**state.cluster.setbacks, task.group: setback})
+        trouble = policy.trouble(state.cluster, task, event, now)
+        if trouble is not None:
+            state = state.with_cluster(troubles={**state.cluster.troubles, task.agent_id: trouble})
     return state
 
 

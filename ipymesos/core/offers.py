@@ -1,6 +1,6 @@
 """Fit what is missing into offers; every refusal has a reason.
 
-The funnel's order is fixed: role, attributes, draining, cpus, mem, disk, gpus, ports. The first thing that an
+The funnel's order is fixed: role, attributes, draining, failing, cpus, mem, disk, gpus, ports. The first thing that an
 agent lacks is its reason. Reserved resources are spent before the ones everybody may use, and a task repeats the
 origin of each piece it takes (Mesos: roles.md, reservation.md).
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from .model import SCALARS, Agent, ControllerSpec, EngineSpec, Offer, Piece, Refusal, Resources
 
-FUNNEL = ("role", "attributes", "draining", *SCALARS, "ports")
+FUNNEL = ("role", "attributes", "draining", "failing", *SCALARS, "ports")
 
 
 # What a controller's executor takes for itself: the least that Mesos accepts without a warning.
@@ -47,6 +47,7 @@ class Stock:
         self.ip, self.endpoint = first.ip, first.endpoint
         self.attributes = dict(first.attributes)
         self.unavailable_from = first.unavailable_from
+        self.failing = ""  # why this agent is left alone for a while
         self._pieces = sorted((p for offer in offers for p in offer.pieces), key=lambda p: not p.reserved)
 
     def amount(self, name: str) -> int:
@@ -66,6 +67,8 @@ class Stock:
                 return Lack("attributes", f"{name}={value}", f"{name}={self.attributes.get(name, 'unset')}")
         if self.unavailable_from is not None:
             return Lack("draining", "no announced maintenance", "maintenance announced")
+        if self.failing:
+            return Lack("failing", "an agent on which launches work", self.failing)
         for name in SCALARS:
             if self.amount(name) < getattr(wanted, name):
                 return Lack(name, show(name, getattr(wanted, name)), show(name, self.amount(name)))

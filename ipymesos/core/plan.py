@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 from . import policy
 from .messages import (
+    AcceptInverse,
     Acknowledge,
     Action,
-    Decline,
+    AskLoad,
     Kill,
-    Launch,
     ListAgents,
+    Move,
     Reconcile,
     Revive,
     ShutdownExecutor,
     Suppress,
     Teardown,
+    TellGone,
 )
-from .model import CONTROLLER, Cluster, ControllerSpec, EngineSpec, Everything, Piece, Refusal, State, Task
-from .offers import EXECUTOR_SHARE, Lack, Stock, one_task, ports_needed, refusal, stocks
+from .model import Cluster, Everything, State
+from .offers import stocks
+from .placement import Placement
+from .retire import retire
 
-LONG_REFUSAL = 3600.0  # seconds; only offers no better than the refused one are held back, and REVIVE ends it
-SHORT_REFUSAL = 1.0  # seconds; after a launch, while more is wanted
 REVIVE_AGAIN = 30.0  # seconds between two REVIVEs for the same wish: one may overtake a DECLINE and be lost
-KILL_AGAIN = 10.0  # seconds
 LIST_AGENTS_AFTER = 2.0  # seconds without any offer
 LIST_AGENTS_AGAIN = 60.0  # seconds
 LAUNCH_TIMEOUT = 15.0  # seconds without any status after which the master is asked (high-availability guide)
 IMPLICIT_RECONCILIATION = 900.0  # seconds (reconciliation.md)
 STOP_TIMEOUT = 20.0  # seconds that tasks get to end before the framework is torn down over them
+MOVE_AGAIN = 3.0  # seconds: a message to an executor may get lost
 
 
 def plan(state: Everything, now: float) -> list[Action]:
@@ -39,9 +40,13 @@ def plan(state: Everything, now: float) -> list[Action]:
     if not session.connected or session.torn_down:
         return []
     actions: list[Action] = [Acknowledge(*receipt) for receipt in session.unacknowledged]
-    actions += _kills(state, now)
+    actions += retire(state, now)
+    actions += [Kill(task_id, agent_id) for task_id, agent_id in session.unknown.items()]
     actions += [ShutdownExecutor(*executor) for executor in session.empty_executors]
     actions += _offers(state, now)
+    if session.inverse_offers:
+        actions.append(AcceptInverse(tuple(session.inverse_offers)))
+    actions += _messages(state, now)
     actions += _reconciliation(state, now)
     if _may_end(state.cluster, now):
         actions.append(Teardown())
@@ -55,32 +60,10 @@ def _may_end(cluster: Cluster, now: float) -> bool:
     return overdue or not cluster.tasks
 
 
-def surplus(cluster: Cluster) -> Iterator[Task]:
-    """Tasks that run and that nobody wants: first those that nobody can use yet, then the youngest."""
-    wanted = policy.wanted(cluster)
-    for group in {task.group for task in cluster.tasks.values()}:
-        counted = policy.live(cluster, group)
-        yield from (t for t in cluster.group(group) if t not in counted and t.state is not State.UNREACHABLE)
-        excess = len(counted) - wanted.get(group, 0)
-        if excess > 0:
-            # Of two controllers the newer one stays: it is the one that engines were told to join.
-            age = 1 if group == CONTROLLER else -1
-            counted.sort(key=lambda t: (t.state is State.RUNNING, age * t.launched_at, t.id))
-            yield from counted[:excess]
-
-
-def _kills(state: Everything, now: float) -> Iterator[Action]:
-    for task in sorted(surplus(state.cluster), key=lambda t: t.id):
-        if task.kill_sent_at is None or now - task.kill_sent_at >= KILL_AGAIN:
-            yield Kill(task.id, task.agent_id)
-    for task_id, agent_id in state.session.unknown.items():
-        yield Kill(task_id, agent_id)
-
-
 def _offers(state: Everything, now: float) -> Iterator[Action]:
     session = state.session
     demand = policy.demand(state, now)
-    placement = Placement(state.cluster, dict(demand), now)
+    placement = Placement(state, dict(demand), now)
     for stock in placement.order(stocks(session.offers.values())):
         placement.spend(stock)
     yield from placement.actions
@@ -99,141 +82,27 @@ def _offers(state: Everything, now: float) -> Iterator[Action]:
         yield Revive()
 
 
-@dataclass
-class Placement:
-    """One round: what is missing, fitted into what is offered, one agent after the other."""
-
-    cluster: Cluster
-    missing: dict[str, int]
-    now: float
-    actions: list[Action] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.serial = self.cluster.serial
-        controller = self.cluster.controller
-        self.controller_id = controller.id if controller else ""
-        # (group, revision, agent, role) -> a task of the pack that others may join
-        self._packs: dict[tuple[str, int, str, str], Task] = {}
-        self._sizes: dict[str, int] = {}
-        for task in self.cluster.tasks.values():
-            self._sizes[task.executor_id] = self._sizes.get(task.executor_id, 0) + 1
-            if not task.doomed and task.state in (State.STARTING, State.RUNNING):
-                self._packs[task.group, task.revision, task.agent_id, task.role] = task
-
-    def order(self, offered: Iterable[Stock]) -> list[Stock]:
-        """Where a pack lives first, since one more fork is cheaper than a container; then the biggest, so that few
-        packs do. The controller's place is found before any engine's."""
-        homes = {
-            (agent_id, role)
-            for (group, revision, agent_id, role), pack in self._packs.items()
-            if self.missing.get(group) and self._has_room(group, pack)
-        }
-        by_size = sorted(
-            offered,
-            key=lambda s: ((s.agent_id, s.role) not in homes, -s.amount("cpus"), -s.amount("mem"), s.agent_id),
-        )
-        spec = self.cluster.spec.controller
-        if CONTROLLER in self.missing and spec is not None:
-            by_size.sort(key=lambda s: self._controller_lack(s, spec) is not None)
-        return by_size
-
-    def spend(self, stock: Stock) -> None:
-        """Launch on this agent whatever fits and is missing; refuse the rest, with reasons."""
-        tasks: list[Task] = []
-        refusals: list[Refusal] = []
-        for group in sorted(self.missing, key=lambda g: g != CONTROLLER):
-            spec = policy.spec_of(self.cluster, group)
-            if isinstance(spec, ControllerSpec):
-                self._controller(stock, spec, tasks, refusals)
-            elif isinstance(spec, EngineSpec):
-                self._engines(stock, group, spec, tasks, refusals)
-        refuse = SHORT_REFUSAL if tasks and any(self.missing.values()) else LONG_REFUSAL
-        if tasks:
-            self.actions.append(Launch(stock.offer_ids, tuple(tasks), self.serial, refuse, tuple(refusals)))
-        else:
-            self.actions.append(Decline(stock.offer_ids, refuse, tuple(refusals)))
-
-    def _avoided(self, stock: Stock) -> set[int]:
-        return {p for p, until in self.cluster.busy_ports.get(stock.agent_id, {}).items() if until > self.now}
-
-    def _controller_lack(self, stock: Stock, spec: ControllerSpec) -> Lack | None:
-        wanted, ports = one_task(spec)
-        return stock.lack(wanted, spec.constraints, ports, self._avoided(stock))
-
-    def _controller(self, stock: Stock, spec: ControllerSpec, tasks: list[Task], refusals: list[Refusal]) -> None:
-        if not self.missing[CONTROLLER]:
-            return
-        lack = self._controller_lack(stock, spec)
-        if lack is not None:
-            refusals.append(refusal(stock, CONTROLLER, lack, self.now))
-            return
-        executor_pieces, pieces = stock.take(EXECUTOR_SHARE), stock.take(spec.resources)
-        port_pieces, ports = stock.take_ports(ports_needed(spec.depth), self._avoided(stock))
-        name = self._next(CONTROLLER)
-        tasks.append(self._task(stock, CONTROLLER, name, name, pieces + port_pieces, executor_pieces, ports))
-        self.missing[CONTROLLER] = 0
-        self.controller_id = name
-
-    def _engines(self, stock: Stock, group: str, spec: EngineSpec, tasks: list[Task], refusals: list[Refusal]) -> None:
-        if not self.controller_id:
-            return  # nothing to join yet, and this agent has not been able to take the controller
-        revision = self.cluster.spec.engines[group].revision
-        while self.missing[group] > 0:
-            pack = self._packs.get((group, revision, stock.agent_id, stock.role))
-            if pack is not None and not self._has_room(group, pack):
-                pack = None
-            needed = spec.resources if pack else spec.resources + spec.pack
-            lack = stock.lack(needed, spec.constraints)
-            if lack is not None:
-                refusals.append(refusal(stock, group, lack, self.now))
-                return
-            executor_id = pack.executor_id if pack else self._next(f"pack-{group}")
-            executor_pieces = pack.executor_pieces if pack else stock.take(spec.pack)
-            name = self._next(f"engine-{group}")
-            pieces = stock.take(spec.resources)
-            task = self._task(stock, group, name, executor_id, pieces, executor_pieces, revision=revision)
-            tasks.append(task)
-            self._packs[group, revision, stock.agent_id, stock.role] = task
-            self._sizes[executor_id] = self._sizes.get(executor_id, 0) + 1
-            self.missing[group] -= 1
-
-    def _has_room(self, group: str, pack: Task) -> bool:
-        engines = self.cluster.spec.engines.get(group)
-        bound = engines.spec.per_container if engines else 0
-        return not bound or self._sizes[pack.executor_id] < bound
-
-    def _next(self, prefix: str) -> str:
-        self.serial += 1
-        return f"{prefix}-{self.serial}"
-
-    def _task(
-        self,
-        stock: Stock,
-        group: str,
-        name: str,
-        executor_id: str,
-        pieces: tuple[Piece, ...],
-        executor_pieces: tuple[Piece, ...],
-        ports: tuple[int, ...] = (),
-        revision: int = 0,
-    ) -> Task:
-        return Task(
-            id=name,
-            group=group,
-            executor_id=executor_id,
-            agent_id=stock.agent_id,
-            hostname=stock.hostname,
-            pieces=pieces,
-            executor_pieces=executor_pieces,
-            launched_at=self.now,
-            since=self.now,
-            role=stock.role,
-            ip=stock.ip,
-            endpoint=stock.endpoint,
-            ports=ports,
-            revision=revision,
-            controller="" if group == CONTROLLER else self.controller_id,
-        )
+def _messages(state: Everything, now: float) -> Iterator[Action]:
+    """What executors are told or asked."""
+    cluster, session = state.cluster, state.session
+    serving, controller = cluster.serving, cluster.controller
+    if serving is not None and session.gone:
+        yield TellGone(serving.executor_id, serving.agent_id, tuple(sorted(session.gone.items())))
+    engines = [t for name in cluster.spec.engines for t in policy.live(cluster, name)]
+    if session.load_wanted:
+        running = {(t.executor_id, t.agent_id) for t in engines if t.state is State.RUNNING}
+        yield from (AskLoad(*executor) for executor in sorted(running))
+    if controller is None:
+        return
+    strays: dict[tuple[str, str], list[str]] = {}
+    for task in engines:
+        told, at = session.told.get(task.id, ("", 0.0))
+        if task.controller == controller.id or task.state not in (State.STARTING, State.RUNNING):
+            continue
+        if told != controller.id or now - at >= MOVE_AGAIN:
+            strays.setdefault((task.executor_id, task.agent_id), []).append(task.id)
+    for (executor_id, agent_id), names in strays.items():
+        yield Move(executor_id, agent_id, tuple(names), controller.id)
 
 
 def _reconciliation(state: Everything, now: float) -> Iterator[Action]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .messages import Updated
-from .model import CONTROLLER, Agent, Cluster, ControllerSpec, EngineSpec, Everything, Setback, State, Task
+from .model import CONTROLLER, Agent, Cluster, ControllerSpec, EngineSpec, Everything, Setback, State, Task, Trouble
 from .offers import FUNNEL, ever_fits, one_task, show
 
 LAUNCH_TRIES = 3  # of a group that has never worked, before it is given up
@@ -13,6 +13,9 @@ STEADY = 60.0  # seconds in which a running task makes up for earlier failures
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0  # seconds, doubled with each consecutive failure
 BUSY_PORTS_REST = 300.0  # seconds that a port held by somebody else is left alone
 LEFT_PORTS_REST = 60.0  # seconds that the ports of an ended controller are left alone
+
+TROUBLED = 2  # failed launches in a row after which an agent is left alone, as long as there are others
+FIRST_REST, LONGEST_REST = 10.0, 600.0  # seconds, doubled with each further failure
 
 LONGEST_MESSAGE = 600  # characters of what Mesos says; some of its errors print whole protobuf messages
 SILENT_REASONS = frozenset(
@@ -62,20 +65,27 @@ def spec_of(cluster: Cluster, group: str) -> ControllerSpec | EngineSpec | None:
 
 
 def live(cluster: Cluster, group: str) -> list[Task]:
-    """The tasks that count: those whose end nobody wants and that can be reached.
+    """The tasks whose end nobody wants and that can be reached."""
+    return [t for t in cluster.group(group) if not t.doomed and t.state not in (State.UNREACHABLE, State.KILLING)]
 
-    An engine told to join an earlier controller does not count: nobody reaches it.
-    """
-    tasks = [t for t in cluster.group(group) if not t.doomed and t.state not in (State.UNREACHABLE, State.KILLING)]
+
+def staying(cluster: Cluster, group: str) -> list[Task]:
+    """The live tasks that count: those whose agent isn't about to be taken away."""
+    return [t for t in live(cluster, group) if t.agent_id not in cluster.draining]
+
+
+def usable(cluster: Cluster, group: str) -> list[Task]:
+    """The live tasks that a client can use now: engines that are with a controller which serves."""
+    running = [t for t in live(cluster, group) if t.state is State.RUNNING]
     if group == CONTROLLER:
-        return tasks
-    controller = cluster.controller
-    return [t for t in tasks if controller is not None and t.controller == controller.id]
+        return running
+    serving = {t.id for t in live(cluster, CONTROLLER) if t.state is State.RUNNING}
+    return [t for t in running if t.controller in serving]
 
 
 def missing(cluster: Cluster) -> dict[str, int]:
-    """missing = wanted - live: scaling up, a dead engine and a lost agent are all the same."""
-    lacking = {group: n - len(live(cluster, group)) for group, n in wanted(cluster).items()}
+    """missing = wanted - staying: scaling up, a dead engine, a lost agent and a drained one are all the same."""
+    lacking = {group: n - len(staying(cluster, group)) for group, n in wanted(cluster).items()}
     return {group: n for group, n in lacking.items() if n > 0}
 
 
@@ -109,6 +119,27 @@ def setback(cluster: Cluster, task: Task, event: Updated, now: float) -> Setback
     steps = failures - 2 if worked else failures - 1
     delay = 0.0 if steps < 0 else min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**steps)
     return Setback(failures, now + delay, message, executor_id=task.executor_id)
+
+
+def trouble(cluster: Cluster, task: Task, event: Updated, now: float) -> Trouble | None:
+    """What an unasked end says about its agent; None: nothing. Only launches that came to nothing count."""
+    old = cluster.troubles.get(task.agent_id)
+    if task.state is State.RUNNING or event.final or event.reason in FREE_REASONS or event.busy_ports:
+        return old
+    if old is not None and old.executor_id == task.executor_id:
+        return old
+    failures = old.failures + 1 if old else 1
+    rest = 0.0 if failures < TROUBLED else min(LONGEST_REST, FIRST_REST * 2 ** (failures - TROUBLED))
+    return Trouble(failures, now + rest, task.executor_id)
+
+
+def failing(state: Everything, agent_id: str, now: float) -> str:
+    """Why an agent is left alone for now; empty if it isn't, or if all agents fail alike: then it's not the agent."""
+    troubles = state.cluster.troubles
+    rests = {name for name, known in troubles.items() if known.until > now}
+    if agent_id not in rests or not state.session.seen - rests:
+        return ""
+    return f"one on which {troubles[agent_id].failures} launches have failed"
 
 
 def gave_up(old: Setback | None, now: float, message: str, executor_id: str = "") -> Setback:

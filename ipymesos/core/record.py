@@ -7,17 +7,21 @@ from dataclasses import replace
 
 from . import policy
 from .messages import (
+    AcceptInverse,
     Acknowledge,
     Action,
+    AskLoad,
     Decline,
     Kill,
     Launch,
     ListAgents,
+    Move,
     Reconcile,
     Revive,
     ShutdownExecutor,
     Suppress,
     Teardown,
+    TellGone,
 )
 from .model import Cluster, Everything, Session
 
@@ -38,6 +42,16 @@ def record(state: Everything, actions: Sequence[Action], now: float) -> Everythi
                 tasks[action.task_id] = replace(tasks[action.task_id], doomed=True, kill_sent_at=now)
             case Kill():
                 session = replace(session, unknown={k: v for k, v in session.unknown.items() if k != action.task_id})
+            case Move():
+                told = {name: (action.controller, now) for name in action.tasks}
+                session = replace(session, told={**session.told, **told})
+            case AskLoad():
+                asked = {**session.load_asked, action.executor_id: now}
+                session = replace(session, load_asked=asked, load_wanted=False)
+            case TellGone():
+                session = replace(session, gone={})
+            case AcceptInverse():
+                session = replace(session, inverse_offers={})
             case Acknowledge():
                 session = replace(session, unacknowledged=())
             case ShutdownExecutor():

@@ -242,7 +242,7 @@ class App:
         cluster = after.cluster
         if self.start.hint and view.phase(before) != "running" and view.phase(after) == "running":
             log.info(self.start.hint)
-        controller = cluster.controller
+        controller = cluster.serving
         if controller is not None and controller.id != self._published:
             args = cluster.spec.controller.args if cluster.spec.controller else ()
             self._connection.write_files(self.paths, controller, args)

@@ -50,7 +50,7 @@ def _engines(before: Everything, after: Everything, name: str) -> Iterator[str]:
 
 
 def _running(state: Everything, name: str) -> int:
-    return sum(task.state is State.RUNNING for task in policy.live(state.cluster, name))
+    return len(policy.usable(state.cluster, name))
 
 
 def _failures(before: Everything, after: Everything) -> Iterator[str]:

@@ -16,8 +16,7 @@ def phase(state: Everything) -> str:
     """Of the whole cluster: starting | running | stopping."""
     if state.cluster.stopping:
         return "stopping"
-    controller = state.cluster.controller
-    return "running" if controller is not None and controller.state is State.RUNNING else "starting"
+    return "running" if state.cluster.serving is not None else "starting"
 
 
 def gave_up(cluster: Cluster, group: str) -> str:
@@ -66,7 +65,11 @@ def _sets(cluster: Cluster) -> list[str]:
 
 
 def _controller(cluster: Cluster, message: str) -> dict[str, Any]:
-    task = cluster.controller or max(cluster.group(CONTROLLER), key=lambda t: t.launched_at, default=None)
+    task = (
+        cluster.serving
+        or cluster.controller
+        or max(cluster.group(CONTROLLER), key=lambda t: t.launched_at, default=None)
+    )
     failed = gave_up(cluster, CONTROLLER)
     if task is None:
         state = "failed" if failed else "waiting"
@@ -86,7 +89,7 @@ def _controller(cluster: Cluster, message: str) -> dict[str, Any]:
 def engine_set(state: Everything, name: str, message: str = "") -> dict[str, Any]:
     cluster = state.cluster
     spec = cluster.spec.engines.get(name)
-    running = [t for t in policy.live(cluster, name) if t.state is State.RUNNING]
+    running = policy.usable(cluster, name)
     failed = gave_up(cluster, name)
     if spec is None or cluster.stopping:
         word = "stopping"

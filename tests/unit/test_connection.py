@@ -135,6 +135,7 @@ def test_the_payload_of_an_engine_has_no_secret_key() -> None:
         "python": None,
         "cluster_id": "",
         "kind": "engine",
+        "controller": "c-1",
         "engine_info": connection.engine_info(task),
         "args": ["--x=1"],
     }

@@ -30,12 +30,12 @@ def test_refusals_are_counted_per_reason_in_the_funnels_order_with_the_best_offe
     state, _ = step(state, Offered(offers), now=3.0)
     (group,) = explain(state, 10.0).groups
     assert group.refused == {
-        "role": 0, "attributes": 0, "draining": 0, "cpus": 2, "mem": 1, "disk": 0, "gpus": 0, "ports": 0,
+        "role": 0, "attributes": 0, "draining": 0, "failing": 0, "cpus": 2, "mem": 1, "disk": 0, "gpus": 0, "ports": 0,
     }  # fmt: skip
     assert list(group.refused)[:3] == ["role", "attributes", "draining"]
     assert group.best == "mem: the best offer, from host-a4, has 50 MB of memory, and 600 MB of memory are needed"
     assert (group.wanted, group.running, group.coming, group.since) == (3, 1, 0, 8.0)
-    assert "refused agents: role 0, attributes 0, draining 0, cpus 2, mem 1" in explain(state, 10.0).text
+    assert "refused agents: role 0, attributes 0, draining 0, failing 0, cpus 2, mem 1" in explain(state, 10.0).text
 
 
 def test_a_given_up_set_says_why():

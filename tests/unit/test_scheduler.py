@@ -28,7 +28,8 @@ from ipymesos.core.messages import (
     Updated,
 )
 from ipymesos.core.model import CONTROLLER, Agent, Resources, Setback, State
-from ipymesos.core.plan import LONG_REFUSAL
+from ipymesos.core.placement import LONG_REFUSAL
+from ipymesos.core.retire import STOP_GRACE
 from tests.stories import ENGINE, IMAGE, launched, offer, running, start, status, step
 
 
@@ -118,20 +119,6 @@ def test_a_rescinded_offer_is_forgotten():
     state = start(1)
     _, actions = step(state, Offered((offer(),)), Rescinded("o1"))
     assert actions == []
-
-
-def test_a_smaller_wish_kills_the_youngest_and_again_until_it_has_ended():
-    state, tasks = running(2)
-    state, actions = step(state, EnginesWanted("e", 1), now=5.0)
-    victim = tasks[1]
-    assert actions == [Kill(victim.id, "a1")]
-    assert state.cluster.tasks[victim.id].doomed
-    assert step(state, Ticked(), now=6.0)[1] == []
-    state, actions = step(state, Ticked(), now=16.0)
-    assert actions == [Kill(victim.id, "a1")]
-    state, actions = step(state, status(victim, "KILLED", uuid="u"), now=17.0)
-    assert actions == [Acknowledge(victim.id, "a1", "u")]
-    assert state.cluster.exits[-1].asked and not state.cluster.setbacks
 
 
 def test_the_last_engine_of_a_pack_takes_its_executor_with_it():
@@ -231,16 +218,6 @@ def test_a_final_failure_is_not_tried_again():
     assert setback.final and setback.message == "an engine on host-a1 failed: Python 3.9 against 3.11"
 
 
-def test_engines_of_a_dead_controller_are_replaced_with_it():
-    state, (controller, engine) = running(1)
-    state, actions = step(state, status(controller, "FAILED", message="exit status 1"), now=2.0)
-    assert Kill(engine.id, "a1") in actions and Revive() in actions
-    state, actions = step(state, Offered((offer("o2"),)), now=3.0)
-    new_controller, new_engine = launched(actions)
-    assert new_engine.controller == new_controller.id != controller.id
-    assert not set(new_controller.ports) & set(controller.ports)
-
-
 def test_shutting_an_engine_down_through_the_hub_lowers_the_wish():
     state, tasks = running(2)
     state, actions = step(state, status(tasks[1], "FINISHED"), now=2.0)
@@ -252,7 +229,7 @@ def test_shutting_the_controller_down_stops_the_cluster():
     state, (controller, engine) = running(1)
     state, actions = step(state, status(controller, "FINISHED"), now=2.0)
     assert state.cluster.stopping == "the controller was shut down"
-    assert Kill(engine.id, "a1") in actions
+    assert Kill(engine.id, "a1", STOP_GRACE) in actions
 
 
 def test_stop_kills_then_tears_down():

@@ -1,0 +1,191 @@
+"""Stories of ends: scaling down, drains, agents that fail, deaths that nobody tells the hub."""
+
+from dataclasses import replace
+
+from ipymesos.core.explain import explain
+from ipymesos.core.messages import (
+    AcceptInverse,
+    Acknowledge,
+    AskLoad,
+    Decline,
+    EnginesWanted,
+    InverseOffered,
+    InverseRescinded,
+    Kill,
+    LoadTold,
+    LoadWanted,
+    Offered,
+    TellGone,
+    Ticked,
+)
+from ipymesos.core.model import CONTROLLER, Drain, InverseOffer, State
+from tests.stories import CONTROLLER_SPEC, ENGINE, launched, offer, running, start, status, step
+
+WINDOW = InverseOffer("i1", "a1", unavailable_from=1000.0, until=2000.0)
+
+
+def kills(actions):
+    return [action for action in actions if isinstance(action, Kill)]
+
+
+def test_idle_engines_retire_first():
+    state, (_, first, second, third) = running(3)
+    state, actions = step(state, EnginesWanted("e", 1), now=5.0)
+    assert actions == [AskLoad("pack-e-2", "a1")]
+    load = ((first.id, 0.0), (second.id, 7.0), (third.id, 2.0))
+    state, actions = step(state, LoadTold("pack-e-2", "a1", load), now=5.1)
+    assert [kill.task_id for kill in kills(actions)] == [first.id, third.id]
+    assert list(state.cluster.tasks) == ["controller-1", first.id, second.id, third.id]
+    assert [t.id for t in state.cluster.tasks.values() if t.doomed] == [first.id, third.id]
+
+
+def test_among_equals_the_youngest_retires_and_is_killed_until_it_has_ended():
+    state, (_, first, second) = running(2)
+    state, _ = step(state, EnginesWanted("e", 1), now=5.0)
+    state, actions = step(state, LoadTold("pack-e-2", "a1", ((first.id, 0.0), (second.id, 0.0))), now=5.1)
+    assert actions == [Kill(second.id, "a1")]
+    assert step(state, Ticked(), now=6.0)[1] == []
+    state, actions = step(state, Ticked(), now=16.0)
+    assert actions == [Kill(second.id, "a1")]
+    state, actions = step(state, status(second, "KILLED", uuid="u"), now=17.0)
+    assert actions == [Acknowledge(second.id, "a1", "u")]
+    assert state.cluster.exits[-1].asked and not state.cluster.setbacks
+
+
+def test_who_does_not_tell_its_load_is_not_waited_for_long():
+    state, (_, first, second) = running(2)
+    state, _ = step(state, EnginesWanted("e", 1), now=5.0)
+    state, actions = step(state, Ticked(), now=5.5)
+    assert actions == []
+    state, actions = step(state, Ticked(), now=6.0)
+    assert actions == [Kill(second.id, "a1")]
+
+
+def test_an_old_answer_is_not_believed():
+    state, (_, first, second) = running(2)
+    state, _ = step(state, LoadTold("pack-e-2", "a1", ((first.id, 0.0), (second.id, 0.0))), now=5.0)
+    assert step(state, EnginesWanted("e", 1), now=8.0)[1] == [AskLoad("pack-e-2", "a1")]
+
+
+def test_engines_that_nobody_can_use_yet_go_without_a_question():
+    state, actions = step(start(3), Offered((offer(),)))
+    _, first, second, third = launched(actions)
+    state, _ = step(state, status(first, "RUNNING"), now=1.0)
+    state, actions = step(state, EnginesWanted("e", 1), now=2.0)
+    assert {kill.task_id for kill in kills(actions)} == {second.id, third.id}
+
+
+def test_all_of_a_set_end_without_a_question():
+    state, tasks = running(2)
+    _, actions = step(state, EnginesWanted("e", 0), now=2.0)
+    assert {kill.task_id for kill in kills(actions)} == {t.id for t in tasks[1:]}
+
+
+def test_the_load_is_asked_for_whoever_wants_to_know():
+    state, _ = running(2)
+    state, actions = step(state, LoadWanted(), now=5.0)
+    assert actions == [AskLoad("pack-e-2", "a1")]
+    assert step(state, Ticked(), now=5.1)[1] == []
+
+
+def test_engines_on_a_draining_agent_are_replaced_elsewhere_first():
+    state, (controller, engine) = running(1)
+    state, actions = step(state, InverseOffered((WINDOW,)), now=5.0)
+    assert AcceptInverse(("i1",)) in actions and not kills(actions)
+    assert state.cluster.draining == {"a1": Drain(1000.0, 2000.0, "i1")}
+    state, actions = step(state, Offered((offer("o2", "a2"),)), now=6.0)
+    new_controller, new_engine = launched(actions)
+    assert (new_controller.agent_id, new_engine.agent_id, new_engine.controller) == ("a2", "a2", new_controller.id)
+    state, actions = step(state, status(new_controller, "RUNNING"), now=7.0)
+    assert not kills(actions), "nothing ends before its replacement can be used"
+    state, actions = step(state, status(new_engine, "RUNNING"), now=8.0)
+    assert kills(actions) == [Kill(engine.id, "a1", 992.0)], "it has until its agent goes away"
+    state, actions = step(state, status(engine, "KILLED"), now=9.0)
+    assert kills(actions) == [Kill(controller.id, "a1")]
+
+
+def test_what_could_not_be_replaced_ends_just_before_its_agent_goes_away():
+    state, (controller, engine) = running(1)
+    state, _ = step(state, InverseOffered((WINDOW,)), now=5.0)
+    assert not kills(step(state, Ticked(), now=900.0)[1])
+    _, actions = step(state, Ticked(), now=996.0)
+    assert kills(actions) == [Kill(engine.id, "a1")]
+
+
+def test_a_drain_that_is_called_off_is_forgotten():
+    state, _ = running(1)
+    state, _ = step(state, InverseOffered((WINDOW,)), now=5.0)
+    state, _ = step(state, InverseRescinded("i1"), now=6.0)
+    assert state.cluster.draining == {} and not state.session.inverse_offers
+
+
+def test_an_offer_tells_of_a_drain_and_of_its_end():
+    state, _ = running(1)
+    state, actions = step(state, Offered((offer("o2", unavailable_from=500.0),)), now=5.0)
+    assert state.cluster.draining == {"a1": Drain(500.0)} and not launched(actions)
+    state, _ = step(state, Offered((offer("o3"),)), now=6.0)
+    assert state.cluster.draining == {}
+
+
+def test_an_agent_on_which_launches_fail_is_left_alone_while_there_are_others():
+    state, _ = running(0)
+    state, _ = step(state, EnginesWanted("e", 1, ENGINE), now=2.0)
+    for i in (1, 2):
+        state, actions = step(state, Offered((offer(f"o{i}"),)), now=3.0 + i)
+        (engine,) = launched(actions)
+        state, _ = step(state, status(engine, "FAILED", message="no"), now=3.5 + i)
+    state, _ = step(state, Offered((offer("o4"),)), now=10.0)
+    assert state.cluster.tasks["engine-e-7"].agent_id == "a1", "the only agent is tried on"
+    _, actions = step(running_with_trouble(state), Offered((offer("o5", "a1"), offer("o6", "a2"))), now=11.0)
+    assert [task.agent_id for task in launched(actions)] == ["a2"]
+    (declined,) = [action for action in actions if isinstance(action, Decline)]
+    assert declined.offer_ids == ("o5",)
+
+
+def running_with_trouble(state):
+    """One engine more is wanted, and another agent has been seen."""
+    wanted = replace(state.cluster.spec.engines["e"], n=2)
+    spec = replace(state.cluster.spec, engines={"e": wanted})
+    return state.with_cluster(spec=spec, setbacks={}).with_session(seen=frozenset({"a1", "a2"}))
+
+
+def test_a_launch_that_works_clears_its_agent():
+    state, _ = running(0)
+    state, _ = step(state, EnginesWanted("e", 1, ENGINE), now=2.0)
+    state, actions = step(state, Offered((offer("o2"),)), now=3.0)
+    (engine,) = launched(actions)
+    state, _ = step(state, status(engine, "FAILED", message="no"), now=4.0)
+    assert state.cluster.troubles["a1"].failures == 1
+    state, actions = step(state, Offered((offer("o3"),)), now=6.0)
+    (engine,) = launched(actions)
+    state, _ = step(state, status(engine, "RUNNING"), now=7.0)
+    assert state.cluster.troubles == {}
+
+
+def test_the_hub_is_told_of_engines_whose_whole_container_has_gone():
+    state, (controller, engine) = running(1)
+    state, _ = step(state, status(engine, "RUNNING", engine_id=7), now=2.0)
+    lost = status(engine, "FAILED", reason="REASON_EXECUTOR_TERMINATED", message="Container exited")
+    state, actions = step(state, lost, now=3.0)
+    assert TellGone(controller.id, "a1", ((7, "Container exited"),)) in actions
+    assert not state.session.gone
+
+
+def test_an_engine_whose_own_executor_has_told_its_end_is_not_told_again():
+    state, (_, engine) = running(1)
+    state, _ = step(state, status(engine, "RUNNING", engine_id=7), now=2.0)
+    _, actions = step(state, status(engine, "FAILED", message="killed by SIGKILL"), now=3.0)
+    assert not [a for a in actions if isinstance(a, TellGone)]
+
+
+def test_a_controller_is_never_retired_for_one_that_only_starts():
+    state, (controller, _) = running(1)
+    state, _ = step(state, InverseOffered((WINDOW,)), now=5.0)
+    state, actions = step(state, Offered((offer("o2", "a2"),)), now=6.0)
+    successor = launched(actions)[0]
+    assert state.cluster.serving.id == controller.id and state.cluster.controller.id == successor.id
+    assert explain(state, 7.0).summary == "everything that is wanted runs"
+    state, _ = step(state, status(successor, "RUNNING"), now=8.0)
+    assert state.cluster.serving.id == successor.id
+    assert state.cluster.tasks[controller.id].state is State.RUNNING
+    assert state.cluster.spec.controller == CONTROLLER_SPEC and state.cluster.group(CONTROLLER)
