@@ -16,6 +16,7 @@ from .model import Agent, EngineSpec, InverseOffer, Offer, Refusal, Task
 class Subscribed:
     framework_id: str
     master: str
+    suppressed: bool = False  # as asked for: no offers will come before a Revive
 
 
 @dataclass(frozen=True)

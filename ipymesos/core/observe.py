@@ -57,6 +57,7 @@ def observe(state: Everything, event: Event, now: float) -> Everything:
             session = replace(
                 Session(connected=True, master=event.master, missing_since=state.session.missing_since),
                 subscribed_at=now,
+                suppressed=event.suppressed,
                 demand=policy.demand(state, now),  # a new subscription is offered everything: no need to revive
                 unconfirmed=frozenset(state.cluster.tasks),
             )

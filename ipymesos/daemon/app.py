@@ -3,7 +3,9 @@
 How it ends:
 * asked to (REST, SIGINT, SIGTERM): tasks are killed, the framework is torn down, all files are removed; exit code 0.
 * by a known error: the same, as far as there is a master to ask; the daemon file keeps the message; its exit code.
-* by a fault of its own or of the disk: at once and loudly. Tasks and state stay, and the next start takes them over.
+* by a fault of its own: at once and loudly. Tasks and state stay, and the next start takes them over.
+
+A state that can't be saved is no end: see owner.
 """
 
 from __future__ import annotations
@@ -11,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from traitlets import TraitError
@@ -26,73 +29,67 @@ from .. import mesos
 from ..config import MesosOptions
 from ..connection import Connection
 from ..core.messages import Action, Event, ListAgents, Offered, StopWanted, Updated
-from ..core.model import CONTROLLER, Cluster, EngineSet, Everything, Session, Spec
+from ..core.model import CONTROLLER, Cluster, Everything, Session, Task
 from ..daemonfile import OwnDaemonFile
 from ..driver import Driver
-from ..errors import ConfigError, FrameworkRemoved, MesosError, NotAuthorized, StartFailed
+from ..errors import (
+    ConfigError,
+    FrameworkRemoved,
+    MesosError,
+    NotAuthorized,
+    NotRunning,
+    StartFailed,
+    StoreError,
+)
 from ..paths import Paths
 from . import progress, view
+from .clock import SteadyClock
 from .owner import Owner
 from .page import PageHandler
 from .private import in_thread, master_of
 from .sandbox import Coroner
 from .service import ClusterService
-from .store import FileStore
+from .start import FIRST_SET, Start, keys_for, resumed, sweep, taken_over
+from .store import FileStore, Saved
 from .ticks import pass_time
 from .web import WebServer
 
-FIRST_SET = "engines"  # the name of the engine set that `start -n` makes
 FLUSH_TIMEOUT = 10.0  # seconds for the last calls to get out
 
 log = logging.getLogger("ipymesos.daemon")
-
-
-@dataclass(frozen=True)
-class Start:
-    """What one daemon is asked for."""
-
-    profile_dir: Path
-    cluster_id: str
-    options: MesosOptions
-    n: int | None = None  # engines of FIRST_SET; None: engine sets come over REST
-    controller_args: tuple[str, ...] = ()
-    engine_args: tuple[str, ...] = ()
-    hint: str = ""  # said when the controller runs: how to connect
-
-    @property
-    def spec(self) -> Spec:
-        engines = {}
-        if self.n is not None:
-            engines[FIRST_SET] = EngineSet(self.n, self.options.engine_spec(self.engine_args))
-        return Spec(self.options.controller_spec(self.controller_args), engines)
 
 
 class App:
     """One run of the daemon. Everything but `run` happens on its event loop."""
 
     owner: Owner
+    start: Start
+    connection: Connection
 
-    def __init__(self, start: Start) -> None:
-        self.start = start
-        self.options = start.options
-        self.paths = Paths(start.profile_dir, start.cluster_id)
-        self.store = FileStore(self.paths.state_file)
+    def __init__(self, paths: Paths, start: Start | None, launched: bool = False, hint: str = "") -> None:
+        """`start` None: go on as the daemon that has died was told to. `launched`: no person sits before it.
+
+        `hint` is said when the controller runs: how to connect.
+        """
+        self.paths, self.launched, self.hint = paths, launched, hint
+        self._asked = start
+        self.store = FileStore(paths.state_file)
         self.error: Exception | None = None
-        self.file = OwnDaemonFile(self.paths.daemon_file)
+        self.file = OwnDaemonFile(paths.daemon_file)
         self._driver: Driver | None = None
         self._registered = self._afresh = self._torn_down = False
         self._published = ""  # the controller's task for which the connection files were written
-        self._connection = Connection()
         self._inquests: set[asyncio.Future[Updated]] = set()
-        self._python = sys.version_info[:2] if self.options.check_python else None
 
     def run(self) -> None:
         """Serve until the end; raises the error by which it ended."""
         self.file.claim()
         try:
-            spec, framework = self.start.spec, self.options.framework()  # a bad option ends here
+            sweep(self.paths)
+            cluster = self._begin()
+            framework = self.options.framework()  # a bad option ends here
             os.environ.pop("IPYMESOS_SECRET", None)  # it is read: what we start shall not inherit it
-            asyncio.run(self._serve(spec, framework))
+            asyncio.run(self._serve(cluster, framework))
         except TraitError as error:
             self.file.leave(ConfigError(str(error)))
             raise
@@ -103,13 +100,43 @@ class App:
         if self.error is not None:
             raise self.error
 
+    def _begin(self) -> Cluster:
+        """The cluster to begin with: a new one, or the one that a dead daemon has left."""
+        saved, now, path = self.store.load(), time.time(), self.paths.state_file
+        if self._asked is None:
+            if saved is None:
+                raise NotRunning(f"there is nothing to resume: there is no {path}; start a cluster without --resume")
+            try:
+                self.start = Start.from_json(saved.start)
+            except (TraitError, KeyError, TypeError, ValueError) as error:
+                raise StoreError(f"{path} can't be resumed: {error!r}; start without --resume to take over") from error
+            cluster, self.connection = resumed(saved, now), saved.connection
+        else:
+            self.start = self._asked
+            if saved is None:
+                self.connection = Connection.new(self.options.curve, self.paths.cluster_id)
+                return Cluster(self.options.framework_name, self.start.spec)
+            if self.options.master == "local":
+                raise StoreError(
+                    f"{path} is the state of a cluster on {saved.start.get('options', {}).get('master')}, whose tasks"
+                    " may still run: `python -m ipymesos start --resume` and `stop` end them; or give this cluster"
+                    " another --cluster-id"
+                )
+            cluster = taken_over(saved, self.start, now)
+            self.connection = keys_for(cluster, saved, self.start)
+        log.info("taking over %d tasks of framework %s", len(cluster.tasks), cluster.framework_id or "(none)")
+        return cluster
+
+    @property
+    def options(self) -> MesosOptions:
+        return self.start.options
+
     # --- the run ---------------------------------------------------------------------------------------------
 
-    async def _serve(self, spec: Spec, framework: mesos.Framework) -> None:
+    async def _serve(self, cluster: Cluster, framework: mesos.Framework) -> None:
         loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        cluster = self._resume(spec, framework.name)
-        self.owner = Owner(Everything(cluster), self._save, self._send, self._fatal)
+        self.owner = Owner(Everything(cluster), self._save, self._send, self._fatal, SteadyClock())
         self.owner.watch(self._watch)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means: stay
@@ -121,7 +148,8 @@ class App:
             self._framework = replace(framework, webui_url=url, hostname=host)
             self._coroner = Coroner(framework.principal, framework.secret)
             async with master_of(self.options) as master:
-                if not self.owner.state.cluster.stopping and not self._ended.is_set():
+                cluster = self.owner.state.cluster
+                if cluster.framework_id or not (cluster.stopping or self._ended.is_set()):
                     self._connect(master)
                     overdue = await pass_time(self.owner, self._ended)
                     self.error = self.error or overdue
@@ -138,19 +166,6 @@ class App:
         except (OSError, ValueError) as error:
             raise ConfigError(f"port: the REST API can't listen on {ip}:{port}: {error.strerror or error}") from error
 
-    def _resume(self, spec: Spec, name: str) -> Cluster:
-        """The cluster to begin with: a new one, or the one that a dead daemon has left."""
-        loaded = self.store.load() if self.options.master != "local" else None
-        if loaded is None:
-            self._connection = Connection.new(self.options.curve, self.start.cluster_id)
-            return Cluster(name, spec)
-        cluster, self._connection = loaded
-        if not cluster.tasks and self._connection.curve != self.options.curve:
-            self._connection = Connection.new(self.options.curve, self.start.cluster_id)
-        log.info("taking over %d tasks of framework %s", len(cluster.tasks), cluster.framework_id or "(none)")
-        spec = replace(spec, engines={**cluster.spec.engines, **spec.engines})
-        return replace(cluster, name=name, spec=spec, setbacks={}, stopping="", stopping_since=None)
-
     def _connect(self, master: str) -> None:
         loop = asyncio.get_running_loop()
         framework = replace(self._framework, id=self.owner.state.cluster.framework_id)
@@ -165,9 +180,11 @@ class App:
             master,
             post=lambda event: on_loop(self._post, event),
             fatal=lambda error: on_loop(self._driver_gave_up, error, master),
-            connect_timeout=self.options.connect_timeout,
+            # Who has something to lose waits for its master as long as it takes.
+            connect_timeout=self.options.connect_timeout if self._asked is not None else math.inf,
         )
         self._driver = driver
+        driver.prefer(mesos.preferences(self.owner.state, self.owner.clock()))
         driver.start()
 
     def _post(self, event: Event) -> None:
@@ -210,20 +227,25 @@ class App:
         gone = torn_down or isinstance(self.error, FrameworkRemoved) or not self.owner.state.cluster.framework_id
         if gone or self.options.master == "local":
             Connection.remove_files(self.paths)  # else the tasks live on, and clients may go on with them
-            self.store.remove()
+            if self.options.master != "local":
+                self.store.remove()
 
     # --- what the owner of the state calls -------------------------------------------------------------------
 
     def _save(self, cluster: Cluster) -> None:
         if self.options.master != "local":  # a private Mesos takes all with it: there would be nothing to resume
-            self.store.save(cluster, self._connection)
+            self.store.save(Saved(cluster, self.connection, self.start.to_json()))
 
     def _send(self, actions: Sequence[Action], cluster: Cluster) -> None:
         driver = self._driver
         if driver is None or not actions:
             return
+
+        def payload(task: Task) -> bytes:
+            return self.connection.payload(task, cluster, sys.version_info[:2] if self.options.check_python else None)
+
         driver.send(
-            mesos.call(action, cluster, lambda task: self._connection.payload(task, cluster, self._python))
+            mesos.call(action, cluster, payload, self.connection.address)
             for action in actions
             if not isinstance(action, ListAgents)
         )
@@ -237,15 +259,17 @@ class App:
 
     def _watch(self, before: Everything, after: Everything) -> None:
         """After each turn: the connection files, the daemon file, a line for people, and whether this is the end."""
+        if self._driver is not None:
+            self._driver.prefer(mesos.preferences(after, self.owner.clock()))
         for line in progress.lines(before, after):
             log.info(line)
         cluster = after.cluster
-        if self.start.hint and view.phase(before) != "running" and view.phase(after) == "running":
-            log.info(self.start.hint)
+        if self.hint and view.phase(before) != "running" and view.phase(after) == "running":
+            log.info(self.hint)
         controller = cluster.serving
         if controller is not None and controller.id != self._published:
             args = cluster.spec.controller.args if cluster.spec.controller else ()
-            self._connection.write_files(self.paths, controller, args)
+            self.connection.write_files(self.paths, controller, args)
             self._published = controller.id
         if after.session.connected and not self._registered:
             self._registered = True

@@ -34,6 +34,8 @@ class Session:
 
     master: Address
     stream_id: str
+    framework_id: str = ""
+    updates: bool = False  # whether the master takes UPDATE_FRAMEWORK
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The shell around pymesos' scheduler driver: events out, calls in.
 
-pymesos knows how a framework subscribes. What it does about failures would cost users their clusters (it tears the
-framework down when a callback raises, floods a master that answers 503, waits for ever on a half-open connection,
-drops calls silently), so the reading loop, the calls and the ends are ours.
+What pymesos does about failures would cost users their clusters (it tears the framework down when a callback raises,
+floods a master that answers 503, waits for ever on a half-open connection, drops calls silently), so the reading
+loop, the calls and the ends are ours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .detector import Detector
 from .patience import Patience
 from .quiet import MesosSchedulerDriver
 from .refusals import Redirected, judge, refusal
-from .stream import EventStream, Head, Interrupted, StreamError, Unresolvable, Waker
+from .stream import EventStream, Head, Interrupted, StreamError, Unresolvable, Waker, request
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Driver(MesosSchedulerDriver):
     ) -> None:
         self._where = parse(master)
         super().__init__(None, mesos.framework_info(framework), str(self._where), implicit_acknowledgements=False)
-        self._roles = framework.roles
+        self._roles, self._suppressed = framework.roles, False
         self._post_event, self._fatal = post, fatal
         self._patience = Patience(connect_timeout)
         if framework.principal and framework.secret:
@@ -63,6 +63,8 @@ class Driver(MesosSchedulerDriver):
             self._basic_credential = "Basic " + base64.b64encode(credentials).decode("ascii")
         self._waker = Waker()
         self._caller = Caller(self._basic_credential or "", self._on_lost_calls, self._on_teardown)
+        self._preferences = self._asked = mesos.Preferences()
+        self._asked_in: Session | None = None  # during which the offers of `_asked` were asked for
         self._leader = self._where if isinstance(self._where, Address) else None  # told by the user, or by ZooKeeper
         self._followed: Address | None = None  # the leader that _targets begins with
         self._targets: tuple[Address, ...] = ()  # where to try, in turn: the leader, and where it has sent us
@@ -89,6 +91,20 @@ class Driver(MesosSchedulerDriver):
         for call in calls:
             self._teardown_asked |= call["type"] == "TEARDOWN"
             self._caller.call(call)
+
+    def prefer(self, preferences: mesos.Preferences) -> None:
+        """Which offers are worth making: said at each subscription and when it changes, as far as the master knows how.
+
+        To be called from one thread only, that of send().
+        """
+        self._preferences = preferences
+        session = self._caller.session
+        if session is None or not session.updates or preferences.suppressed:
+            return
+        asked = self._asked if self._asked_in is session else preferences.wide
+        if preferences != asked:
+            self._caller.call(mesos.update_framework(self._framework, session.framework_id, preferences))
+        self._asked, self._asked_in = preferences, session
 
     def list_agents(self) -> None:
         """Ask for all agents; an AgentsListed follows, unless the master does not let us see them."""
@@ -117,8 +133,14 @@ class Driver(MesosSchedulerDriver):
 
     @property
     def framework(self) -> dict[str, Any]:
-        """FrameworkInfo for SUBSCRIBE: ours as it is. (pymesos would add GPU_RESOURCES.)"""
+        """FrameworkInfo: ours as it is. (pymesos would add GPU_RESOURCES.)"""
         return dict(self._framework)
+
+    def gen_request(self) -> bytes:
+        """SUBSCRIBE, with what pymesos leaves out: whether any offers are wanted now."""
+        preferences = self._preferences
+        self._suppressed = preferences.suppressed
+        return request(self._master, mesos.subscribe(self._framework, preferences), self._basic_credential or "")
 
     def change_master(self, new_master: str) -> None:
         self._on_leader(address(new_master, MESOS_PORT))
@@ -218,9 +240,10 @@ class Driver(MesosSchedulerDriver):
             self.stream_id = head.headers["mesos-stream-id"]
             self._patience.success()
             self._redirects = 0
-            self._caller.session = Session(peer, self.stream_id)
+            updates = mesos.takes_updates(message["subscribed"])
+            self._caller.session = Session(peer, self.stream_id, event.framework_id, updates)
             log.info("Subscribed at %s as framework %s", self._master, event.framework_id)
-            event = replace(event, master=self._master)
+            event = replace(event, master=self._master, suppressed=self._suppressed)
         if event is not None:
             self._post(event)
 

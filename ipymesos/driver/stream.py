@@ -7,6 +7,7 @@ thread to stop has to wait for the network. Name resolution alone can't be inter
 from __future__ import annotations
 
 import errno
+import json
 import os
 import select
 import socket
@@ -117,6 +118,21 @@ class Head:
     status: int
     headers: Mapping[str, str]
     body: str = ""
+
+
+def request(host: str, call: Any, authorization: str) -> bytes:
+    """The POST that begins a stream."""
+    body = json.dumps(call).encode()
+    lines = [
+        "POST /api/v1/scheduler HTTP/1.1",
+        f"Host: {host}",
+        "Content-Type: application/json",
+        "Accept: application/json",
+        "Connection: close",
+        f"Content-Length: {len(body)}",
+        *([f"Authorization: {authorization}"] if authorization else ()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 class EventStream:

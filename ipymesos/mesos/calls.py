@@ -30,9 +30,7 @@ from .launch import nanoseconds, task_info
 Json = dict[str, Any]
 
 
-def call(
-    action: Action, cluster: Cluster, payload: Callable[[Task], bytes], address: Callable[[Task], Json] | None = None
-) -> Json:
+def call(action: Action, cluster: Cluster, payload: Callable[[Task], bytes], address: Callable[[Task], Json]) -> Json:
     """The body of the call that does `action`.
 
     `payload` gives what a task's executor has to know, secrets included; `address` how engines find a controller,
@@ -53,7 +51,6 @@ def call(
         policy = {} if action.grace is None else {"kill_policy": {"grace_period": nanoseconds(action.grace)}}
         return _call(cluster, "KILL", _task(action.task_id, action.agent_id) | policy)
     if isinstance(action, Move):
-        assert address is not None, "a move has an address to go to"
         move = {"controller": action.controller, "engine_info": address(cluster.tasks[action.controller])}
         return _message(cluster, action.executor_id, action.agent_id, {"move": move, "tasks": list(action.tasks)})
     if isinstance(action, AskLoad):

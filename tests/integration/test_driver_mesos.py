@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,8 +63,11 @@ class Play:
         self.cluster = Cluster("test", SPEC, framework_id=heard.wait(Subscribed).framework_id)
 
     def do(self, *actions: Action) -> None:
-        self.driver.send(mesos.call(action, self.cluster, lambda task: f"for {task.id}".encode()) for action in actions)
+        self.driver.send(self.call(action) for action in actions)
         assert self.driver.flush(10)
+
+    def call(self, action: Action) -> dict[str, Any]:
+        return mesos.call(action, self.cluster, lambda task: f"for {task.id}".encode(), lambda task: {"at": task.ip})
 
     def offer(self, count: int = 1) -> Offer:
         return self.heard.wait(Offered, count).offers[0]
@@ -209,7 +213,7 @@ def test_a_master_that_hangs_is_left_and_found_again(
     assert local.pid is not None
     os.kill(local.pid, signal.SIGSTOP)
     try:
-        play.driver.send([mesos.call(Suppress(), play.cluster, lambda task: b"")])
+        play.driver.send([play.call(Suppress())])
         assert "SUPPRESS failed" in play.heard.wait(Disconnected).reason
     finally:
         os.kill(local.pid, signal.SIGCONT)

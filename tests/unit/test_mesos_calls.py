@@ -76,7 +76,7 @@ ENGINE = replace(CONTROLLER_TASK, id="e-1", group="e", executor_id="x-2", pieces
 
 
 def call(action: Action) -> dict[str, Any]:
-    return mesos.call(action, CLUSTER, lambda task: SECRET)
+    return mesos.call(action, CLUSTER, lambda task: SECRET, lambda task: {})
 
 
 @pytest.mark.parametrize(
