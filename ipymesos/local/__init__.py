@@ -4,6 +4,8 @@ For people `python -m ipymesos local`, for tests and for the scheduler `LocalMes
 """
 
 from .cluster import LocalMesos
+from .election import Election
 from .errors import FlagError, LocalMesosError
+from .fleet import LocalFleet
 
-__all__ = ["FlagError", "LocalMesos", "LocalMesosError"]
+__all__ = ["Election", "FlagError", "LocalFleet", "LocalMesos", "LocalMesosError"]

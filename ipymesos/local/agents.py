@@ -43,9 +43,9 @@ class Resource:
         return f"{self.name}{f'({self.role})' if self.role else ''}:{self.value}"
 
 
-def check_count(agents: int) -> int:
-    if not 1 <= agents <= MAX_AGENTS:
-        raise FlagError(f"--agents: {agents} is not allowed; allowed: 1 to {MAX_AGENTS}")
+def check_count(agents: int, least: int = 1) -> int:
+    if not least <= agents <= MAX_AGENTS:
+        raise FlagError(f"--agents: {agents} is not allowed; allowed: {least} to {MAX_AGENTS}")
     return agents
 
 

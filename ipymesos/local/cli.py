@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any
 
+from .agents import check_count
 from .archive import DEFAULT_VERSION, RELEASES
 from .cluster import LocalMesos
 from .errors import FlagError, LocalMesosError
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit code: 0 after a stop that was asked for, 2 for a bad option, 1 when Mesos does not start or dies."""
     try:
         mesos = LocalMesos(
-            agents=_whole("--agents", args.agents, "1 or more"),
+            agents=check_count(_whole("--agents", args.agents, "1 or more")),
             port=_port(args),
             ip=args.ip,
             resources=args.resources,

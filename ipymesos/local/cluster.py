@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import signal
 import tempfile
@@ -17,6 +16,7 @@ from typing import Any
 from . import keeper, library, ports, settings, workdir
 from .agents import Texts, check_attributes, check_count, check_ports, one_each, parse_resources
 from .archive import DEFAULT_VERSION, check_version
+from .election import Election, get, leader_of
 from .errors import FlagError, LocalMesosError
 from .process import MesosProcess
 
@@ -37,8 +37,9 @@ class LocalMesos:
     and then everything ends with this process, however it ends. containerizers: "mesos" (processes) and "docker".
     version, archive: see `library.prepare`. credentials: principal -> secret, and then frameworks must have one of
     them. roles: the only ones that frameworks may have, none for any. environment: more MESOS_* variables.
-    start_timeout: seconds until all agents must be registered. All errors are LocalMesosError, of which FlagError
-    says that a value is not allowed.
+    start_timeout: seconds until all agents must be registered. election: whom the agents follow, if not the master
+    in their own process (`LocalFleet` makes whole clusters of such processes); 0 agents are allowed, too. All errors
+    are LocalMesosError, of which FlagError says that a value is not allowed.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class LocalMesos:
         roles: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         start_timeout: float = 60.0,
+        election: Election | None = None,
     ) -> None:
-        self.count = check_count(agents)
+        self.count = check_count(agents, 0)
+        self.election = election or Election()
         self.version = check_version(version)
         check_ports([parse_resources(text) for text in one_each("--resources", resources, agents)])
         for text in one_each("--attributes", attributes, agents):
@@ -92,9 +95,14 @@ class LocalMesos:
 
     @property
     def master(self) -> str:
-        """host:port of the master."""
+        """host:port of the master in this process."""
         self._running()
         return f"{self.ip}:{self._port}"
+
+    @property
+    def leader(self) -> str:
+        """host:port of the leading master, as this process knows it; OSError while it knows none."""
+        return leader_of(self.master, 10.0)
 
     @property
     def pid(self) -> int | None:
@@ -103,7 +111,7 @@ class LocalMesos:
 
     @property
     def agents(self) -> list[dict[str, Any]]:
-        """The registered agents as the master tells them: id, hostname, pid, resources, attributes and more."""
+        """The registered agents of this process as the leading master tells them: id, pid, resources and more."""
         self._running()
         return self._registered(timeout=10.0)
 
@@ -137,7 +145,7 @@ class LocalMesos:
                 else:
                     self._port = ports.take_master_port(self.ip, locks)
                 agents = workdir.settle_agents(work_dir, self.count, self._resources, self._attributes, locks)
-                recipe = workdir.write_recipe(work_dir, loadable, agents)
+                recipe = workdir.write_recipe(work_dir, loadable, agents, self.election)
                 self._process = MesosProcess(self._orders(work_dir, recipe, locks))
                 self._boot()
             except LocalMesosError:
@@ -159,11 +167,11 @@ class LocalMesos:
                 os.kill(pid, signal.SIGKILL)
                 process.wait()
 
-    def restart(self) -> None:
-        """Kill Mesos if it still runs, and start it again on the same port and work dir."""
+    def restart(self, wait: bool = True) -> None:
+        """Kill Mesos if it still runs, and start it again on the same port and work dir; wait until it is as before."""
         with self._lock:
             self.kill()
-            self._boot()
+            self._boot(wait)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Whether the Mesos process has ended, within so many seconds."""
@@ -227,6 +235,7 @@ class LocalMesos:
             launcher_dir=workdir.install_launcher(work_dir),
             containerizers=self.containerizers,
             agents=self.count,
+            contends=not self.election.leader or self.election.masters > 0,
             credentials=credentials,
             roles=self._roles,
             extra=self._environment,
@@ -242,11 +251,13 @@ class LocalMesos:
             hold=locks.filenos(),
         )
 
-    def _boot(self) -> None:
+    def _boot(self, wait: bool = True) -> None:
         """Have Mesos started; wait for the master, then for the agents."""
         deadline = time.monotonic() + self._start_timeout
         self._running().start()
-        self._until(lambda: bool(self._get("/version")), deadline, "an answer of the master")
+        if not wait:
+            return
+        self._until(lambda: bool(get(self.master, "/version", PROBE_TIMEOUT)), deadline, "an answer of the master")
         self._until(lambda: len(self._registered()) >= self.count, deadline, f"{self.count} registered agents")
 
     def _until(self, check: Callable[[], bool], deadline: float, what: str) -> None:
@@ -264,12 +275,5 @@ class LocalMesos:
             process.wait(PROBE_INTERVAL)
 
     def _registered(self, timeout: float = PROBE_TIMEOUT) -> list[dict[str, Any]]:
-        return [agent for agent in self._get("/master/slaves", timeout)["slaves"] if agent["active"]]
-
-    def _get(self, path: str, timeout: float = PROBE_TIMEOUT) -> Any:
-        connection = http.client.HTTPConnection(self.ip, self._port, timeout=timeout)
-        try:
-            connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
+        agents = get(leader_of(self.master, timeout), "/master/slaves", timeout)["slaves"]
+        return [agent for agent in agents if agent["active"] and agent["pid"].endswith(f"@{self.master}")]

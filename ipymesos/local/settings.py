@@ -55,6 +55,7 @@ def environment(
     launcher_dir: Path,
     containerizers: str,
     agents: int,
+    contends: bool,
     credentials: Path | None,
     roles: Sequence[str],
     extra: Mapping[str, str],
@@ -82,7 +83,7 @@ def environment(
         "MESOS_REGISTRATION_BACKOFF_FACTOR": "100ms",
         # Killed and started again: agents keep their ids, executors of checkpointing frameworks reconnect. The agent
         # always waits the whole timeout, so it is the time of a recovery; executors have to retry more often.
-        "MESOS_REGISTRY": "replicated_log",
+        "MESOS_REGISTRY": "replicated_log" if contends else "in_memory",
         "MESOS_STRICT": "false",
         "MESOS_RECOVER": "reconnect",
         "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT": "2secs",

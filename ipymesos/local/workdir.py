@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import agents as offered
+from .election import Election
 from .errors import FlagError, LocalMesosError
 from .ports import Block, Locks, retake_blocks, take_blocks
 
@@ -53,7 +54,7 @@ def settle_agents(
     work_dir: Path, count: int, resources: offered.Texts, attributes: offered.Texts, locks: Locks
 ) -> list[Agent]:
     """What each agent offers: as at the last start in this work dir, else as asked, with ports of its own."""
-    offered.check_count(count)
+    offered.check_count(count, 0)
     wanted = [offered.parse_resources(text) for text in offered.one_each("--resources", resources, count)]
     offered.check_ports(wanted)
     traits = [offered.check_attributes(text) for text in offered.one_each("--attributes", attributes, count)]
@@ -132,7 +133,7 @@ def install_launcher(work_dir: Path) -> Path:
     return folder
 
 
-def write_recipe(work_dir: Path, library: Path, agents: list[Agent]) -> Path:
+def write_recipe(work_dir: Path, library: Path, agents: list[Agent], election: Election) -> Path:
     """What boot.py needs to know."""
     flags = work_dir / "flags"
     flags.mkdir(mode=0o700, exist_ok=True)
@@ -141,7 +142,7 @@ def write_recipe(work_dir: Path, library: Path, agents: list[Agent]) -> Path:
         str(flags / "attributes"): [agent.attributes for agent in agents],
     }
     recipe = work_dir / "recipe.json"
-    _write(recipe, json.dumps({"library": str(library), "fifos": fifos}))
+    _write(recipe, json.dumps({"library": str(library), "fifos": fifos} | asdict(election)))
     return recipe
 
 
