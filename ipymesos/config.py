@@ -11,15 +11,16 @@ import difflib
 import getpass
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Dict, List, TraitError, Unicode, default, validate
 from traitlets.config import Configurable
 
 from .core.model import Container, ControllerSpec, EngineSpec, Resources
+from .paths import NotPrivate, read_private
 from .traits import (
     Attributes,
     Count,
@@ -58,7 +59,7 @@ class MesosOptions(Configurable):
     principal = Unicode("", help="Principal to authenticate as; its secret is in secret_file.").tag(config=True)
     secret_file = Unicode(
         "",
-        help="File with the principal's secret, not accessible to everybody. Default: $IPYMESOS_SECRET is the secret.",
+        help="File with the principal's secret, accessible to you alone. Default: $IPYMESOS_SECRET is the secret.",
     ).tag(config=True)
     checkpoint = Bool(True, help="Let tasks survive a restart of their agent.").tag(config=True)
     failover_timeout = Duration(
@@ -73,6 +74,13 @@ class MesosOptions(Configurable):
     webui_url = Unicode("", help="URL which Mesos shows for the framework. Default: none.").tag(config=True)
     ip = Unicode("127.0.0.1", help="Address on which the scheduler itself answers requests.").tag(config=True)
     port = Count(0, most=65535, help="TCP port on which the scheduler answers requests; 0 = any free one.").tag(
+        config=True
+    )
+    certfile = Unicode(
+        "",
+        help="Certificate (PEM) for answering over TLS; needed unless ip is a loopback one. May be self-signed.",
+    ).tag(config=True)
+    keyfile = Unicode("", help="Its private key (PEM), accessible to you alone. Default: it is in certfile.").tag(
         config=True
     )
     local_agents = Count(1, least=1, help="Number of agents of the master 'local'.").tag(config=True)
@@ -195,8 +203,9 @@ class MesosOptions(Configurable):
         """All options as JSON can hold them. There is no secret among them, only the name of its file."""
         options = {name: getattr(self, name) for name in self.option_names()}
         options["environment"] = self._clean_environment()
-        if self.secret_file:
-            options["secret_file"] = os.path.abspath(os.path.expanduser(self.secret_file))
+        for name in ("secret_file", "certfile", "keyfile"):
+            if options[name]:
+                options[name] = os.path.abspath(os.path.expanduser(options[name]))
         return options
 
     @classmethod
@@ -267,10 +276,9 @@ class MesosOptions(Configurable):
         secret = os.environ.get("IPYMESOS_SECRET", "")
         if path:
             try:
-                with open(path, encoding="utf-8") as file:
-                    if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & stat.S_IRWXO:
-                        refuse("secret_file", path, f"is open to everybody; do: chmod 600 {path}")
-                    secret = file.read().strip()
+                secret = read_private(Path(path)).decode().strip()
+            except NotPrivate as error:
+                refuse("secret_file", path, f"is not private: {error}")
             except (OSError, UnicodeDecodeError) as error:
                 refuse("secret_file", path, f"can't be read: {getattr(error, 'strerror', None) or error}")
             if not secret:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,31 @@ class Paths:
     @property
     def log_file(self) -> Path:
         return self.profile_dir / "log" / f"ipymesos{self._suffix}.log"
+
+
+class NotPrivate(ConfigError):
+    """A file with a secret, or their directory, is open to others. The message says how, and how to cure it."""
+
+
+def read_private(path: Path, follow: bool = True) -> bytes:
+    """A file with a secret. NotPrivate unless it is ours alone; OSError. `follow`: it may be a link to such a file."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)  # a pipe of this name must not block us
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_uid != os.geteuid():
+            raise NotPrivate(f"it belongs to user {status.st_uid}, not to you: move it away, or copy it")
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            raise NotPrivate(f"others may read or write it (mode {stat.S_IMODE(status.st_mode):o}): chmod 600 {path}")
+        return file.read()
+
+
+def check_directory(path: Path) -> None:
+    """NotPrivate if others may put files of theirs into `path`, in the place of ours. OSError."""
+    status = os.stat(path)
+    if status.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
+        raise NotPrivate(f"{path} belongs to user {status.st_uid}, not to you")
+    if stat.S_IMODE(status.st_mode) & 0o022:
+        raise NotPrivate(f"others may change {path} (mode {stat.S_IMODE(status.st_mode):o}): chmod 700 {path}")
 
 
 def write_private(path: Path, data: bytes) -> None:

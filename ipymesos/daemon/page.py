@@ -6,7 +6,6 @@ and nothing else: what changes the cluster takes the token itself.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from html import escape
 
@@ -14,6 +13,7 @@ from . import words
 from .web import Handler
 
 REFRESH = 3  # seconds
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 HTML = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>{head}
@@ -31,22 +31,24 @@ LOGIN = """<p>The token is in the daemon file <code>security/ipymesos*.json</cod
 class PageHandler(Handler):
     """GET / shows the status, or the login; POST / is the login. Who doesn't ask for HTML gets JSON, as elsewhere."""
 
+    takes = "application/x-www-form-urlencoded"
+
     def prepare(self) -> None:
+        self.set_header("Content-Security-Policy", POLICY)
+        self.set_header("X-Frame-Options", "DENY")
+        self.set_header("Referrer-Policy", "same-origin")  # with no-referrer the login would come from origin "null"
+        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
         if "text/html" not in self.request.headers.get("Accept", ""):
             super().prepare()
-        elif self.check_host():
-            self.set_header(
-                "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"
-            )
-            self.set_header("X-Frame-Options", "DENY")
-            self.set_header("Referrer-Policy", "no-referrer")
+        else:
+            self.check_way()
 
     @property
     def cookie(self) -> tuple[str, str]:
         """Its name has the port, since browsers share cookies between the ports of a host; it isn't the token."""
         port = self.request.host.rpartition(":")[2]
         name = f"ipymesos-{port}" if port.isdigit() else "ipymesos"
-        return name, hmac.new(self.token.encode(), b"status page", hashlib.sha256).hexdigest()
+        return name, self.gate.sign("status page")
 
     def get(self) -> None:
         if "text/html" not in self.request.headers.get("Accept", ""):
@@ -56,6 +58,9 @@ class PageHandler(Handler):
         if not hmac.compare_digest(self.get_cookie(name, "").encode(), value.encode()):
             self.login(401)
             return
+        self.welcome()
+        if self._finished:
+            return
         refresh = f'<meta http-equiv="refresh" content="{REFRESH}">'
         status = self.service.status()
         self.page(
@@ -63,12 +68,18 @@ class PageHandler(Handler):
         )
 
     def post(self) -> None:
-        given = self.get_body_argument("token", "").encode("utf-8", "replace")
-        if not self.token or not hmac.compare_digest(given, self.token.encode()):
-            self.login(401, '<p class="error">That is not the token.</p>')
+        if not self.gate.is_token(self.get_body_argument("token", "")):
+            if seconds := self.gate.strangers.wait():
+                self.slow_down(seconds)
+            else:
+                self.telling = True
+                self.login(401, '<p class="error">That is not the token.</p>')
             return
-        self.set_cookie(*self.cookie, httponly=True, samesite="Strict", path="/")
-        self.redirect("/", status=303)
+        self.welcome()
+        if not self._finished:
+            secure = self.request.protocol == "https"
+            self.set_cookie(*self.cookie, httponly=True, samesite="Strict", path="/", secure=secure)
+            self.redirect("/", status=303)
 
     def login(self, code: int, error: str = "") -> None:
         self.page(code, "ipymesos", LOGIN.format(error=error))

@@ -1,27 +1,33 @@
 """The REST API: who may talk to the daemon, and what the requests look like. Decides nothing about the cluster.
 
-Every request needs the token of the daemon file (`Authorization: Bearer`). The Host header is checked as well, so
-that a web page in the user's browser can't reach the API under a name of its own (DNS rebinding).
+Every request needs the token of the daemon file (`Authorization: Bearer`), and what it may be is bounded: see gate.py
+and docs/security.md. No answer ever lets a web page of another origin read it (CORS).
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import json
 import logging
 import signal
 from collections.abc import Iterable
+from math import ceil
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
+from .. import tls
 from ..errors import ConfigError, IPyMesosError
+from .gate import DEEPEST, Gate, too_deep
 
-LARGEST_BODY = 1 << 20  # bytes
+LARGEST_BODY = 1 << 18  # bytes
+LARGEST_HEAD = 1 << 14  # bytes of method, URL and all headers together
+MOST_CONNECTIONS = 250  # at a time; a process has 1024 descriptors or so
+LONGEST_MESSAGE = 1000  # characters
+PATIENCE = 30.0  # seconds for a request to come in whole, and that a connection may be idle between two
 LONGEST_POLL = 300.0  # seconds
 MOST_ENGINES = 10_000
 
@@ -51,33 +57,65 @@ class Service(Protocol):
 class Handler(RequestHandler):
     """What all requests have in common: the checks before, JSON both ways, and the errors' shape."""
 
-    def initialize(self, service: Service, token: str, hosts: frozenset[str]) -> None:
-        self.service, self.token, self.hosts = service, token, hosts
+    takes = "application/json"
+
+    def initialize(self, service: Service, gate: Gate) -> None:
+        self.service, self.gate = service, gate
+        self.telling = False  # is this request worth a line in the log when it is refused?
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
 
     def prepare(self) -> None:
-        if self.check_host() and not self.authorized():
-            self.set_header("WWW-Authenticate", "Bearer")
-            self.refuse(401, "the token of the daemon file is needed: Authorization: Bearer TOKEN")
+        if self.check_way():
+            if self.authorized():
+                self.welcome()
+            else:
+                self.turn_away(401, "the token of the daemon file is needed: Authorization: Bearer TOKEN")
 
-    def check_host(self) -> bool:
-        good = host_of(self.request.headers.get("Host", "")) in self.hosts
-        if not good:
-            self.refuse(403, "the Host header names another host than this daemon's")
-        return good
+    def check_way(self) -> bool:
+        """Is it meant for us, and sent by no web page of somebody else's?"""
+        headers = self.request.headers
+        if not self.gate.is_host(headers.get("Host", "")):
+            self.turn_away(403, "the Host header names another host than this daemon's")
+        elif not self.gate.is_origin(headers.get("Origin"), headers.get("Host", "")):
+            self.turn_away(403, "the Origin header names another server than this daemon's")
+        return not self._finished
 
     def authorized(self) -> bool:
         kind, _, given = self.request.headers.get("Authorization", "").partition(" ")
-        same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self.token.encode())
-        return bool(self.token) and kind.lower() == "bearer" and same
+        return self.gate.is_token(given.strip()) and kind.lower() == "bearer"
+
+    def welcome(self) -> None:
+        """The last checks of a request by somebody who may ask."""
+        self.telling = True
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if seconds := self.gate.users.wait():
+            self.slow_down(seconds)
+        elif self.request.body and kind != self.takes:
+            self.refuse(415, f"Content-Type: {kind!r}; what is sent here must be {self.takes}")
+
+    def turn_away(self, code: int, message: str) -> None:
+        """Refuse a stranger."""
+        if seconds := self.gate.strangers.wait():
+            self.slow_down(seconds)
+            return
+        self.telling = True
+        if code == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self.refuse(code, message)
+
+    def slow_down(self, seconds: float) -> None:
+        self.telling = False
+        self.set_header("Retry-After", str(ceil(seconds)))
+        self.refuse(429, "too many requests at once; try again later")
 
     def refuse(self, code: int, message: str) -> None:
         self.set_status(code)
-        self.answer({"error": message})
+        self.answer({"error": message[:LONGEST_MESSAGE]})
 
     def answer(self, content: dict[str, Any]) -> None:
         self.set_header("Content-Type", "application/json")
@@ -87,8 +125,11 @@ class Handler(RequestHandler):
         """The JSON object that was sent; ConfigError if it isn't one or has other fields than those allowed."""
         try:
             content = json.loads(self.request.body or b"{}")
-        except ValueError:
+            json.dumps(content, ensure_ascii=False).encode()  # halves of a character are no text; Mesos takes none
+        except (ValueError, RecursionError):
             raise ConfigError("the body isn't JSON") from None
+        if too_deep(content):
+            raise ConfigError(f"the body has more than {DEEPEST} levels")
         if not isinstance(content, dict):
             raise ConfigError(f"the body must be a JSON object, not {content!r}")
         if unknown := sorted(set(content) - set(allowed)):
@@ -172,25 +213,28 @@ def number(name: str, text: str) -> float:
     return value
 
 
-def host_of(header: str) -> str:
-    """The host in a Host header, without its port, brackets or capitals; empty if it is malformed."""
-    try:
-        return (urlsplit(f"//{header}").hostname or "").lower()
-    except ValueError:
-        return ""
-
-
 def log_request(handler: RequestHandler) -> None:
-    """Method, path and outcome; headers, query and body may hold what a log must not."""
-    request = handler.request
-    level = logging.DEBUG if handler.get_status() < 400 else logging.INFO
-    log.log(level, "%s %s %d", request.method, request.path, handler.get_status())
+    """Method, path and outcome; headers, query and body may hold what a log must not, and the path odd characters."""
+    request, status = handler.request, handler.get_status()
+    level = logging.INFO if status >= 400 and getattr(handler, "telling", False) else logging.DEBUG
+    log.log(level, "%s %s %d", request.method, ascii(request.path)[1:-1][:200], status)
+
+
+class Server(HTTPServer):
+    """With a bound for the connections: whoever comes when there are too many is hung up on."""
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        if len(self._connections) < MOST_CONNECTIONS:
+            super().handle_stream(stream, address)
+        else:
+            stream.close()
 
 
 class WebServer:
     """The API on an address of its own. `port` 0 takes a free one; OSError when the address can't be had.
 
-    `names` are further hosts under which it may be reached, `pages` further paths and their handlers.
+    `names` are further hosts under which it may be reached, `pages` further paths and their handlers. Without
+    `identity` there is no TLS, and ConfigError for an address that other machines can reach.
     """
 
     def __init__(
@@ -201,9 +245,12 @@ class WebServer:
         port: int,
         names: Iterable[str] = (),
         pages: Iterable[tuple[str, type[Handler]]] = (),
+        identity: tls.Identity | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         hosts = frozenset(name.lower() for name in ("127.0.0.1", "localhost", "::1", ip, *names) if name)
-        shared = {"service": service, "token": token, "hosts": hosts}
+        self.gate = Gate(token, hosts)
+        shared = {"service": service, "gate": self.gate}
         application = Application(
             [
                 (r"/api/v1/cluster", ClusterHandler, shared),
@@ -220,13 +267,31 @@ class WebServer:
         if not ip:
             raise OSError("an address is needed")  # tornado would take all there are
         sockets = bind_sockets(port, ip)
-        self._server = HTTPServer(application, max_body_size=LARGEST_BODY, max_buffer_size=2 * LARGEST_BODY)
+        if identity is None and not all(is_loopback(sock.getsockname()[0]) for sock in sockets):
+            for sock in sockets:
+                sock.close()
+            raise ConfigError(
+                f"ip: {ip!r} can be reached from other machines, and whoever listens on the way would learn the token:"
+                f" set certfile and keyfile ({tls.HOW_TO}), or ip to 127.0.0.1"
+            )
+        self._server = Server(
+            application,
+            ssl_options=identity.context if identity else None,
+            max_header_size=LARGEST_HEAD,
+            max_body_size=LARGEST_BODY,
+            max_buffer_size=2 * LARGEST_BODY,
+            idle_connection_timeout=patience,
+            body_timeout=patience,
+        )
         self._server.add_sockets(sockets)
-        address, bound = sockets[0].getsockname()[:2]
-        if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
-            log.warning("the REST API at %s isn't encrypted: whoever listens on that network learns its token", address)
-        self.url = f"http://{f'[{ip}]' if ':' in ip else ip}:{bound}"
+        bound = sockets[0].getsockname()[1]
+        self.fingerprint = identity.fingerprint if identity else ""
+        self.url = f"{'https' if identity else 'http'}://{f'[{ip}]' if ':' in ip else ip}:{bound}"
 
     async def stop(self) -> None:
         self._server.stop()
         await self._server.close_all_connections()
+
+
+def is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback

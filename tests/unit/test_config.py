@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -347,11 +346,13 @@ def test_a_secret_without_a_principal_is_refused(monkeypatch: pytest.MonkeyPatch
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_secret_file_open_to_everybody_is_refused_with_the_cure(tmp_path: Path) -> None:
-    file = secret_file(tmp_path, "hunter2", 0o644)
-    with pytest.raises(TraitError, match=f"secret_file: '{file}' is open to everybody; do: chmod 600 {file}"):
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o601])
+def test_a_secret_file_open_to_others_is_refused_with_the_cure(tmp_path: Path, mode: int) -> None:
+    file = secret_file(tmp_path, "hunter2", mode)
+    with pytest.raises(TraitError, match=f"secret_file: '{file}' is not private: .*: chmod 600 {file}") as caught:
         MesosOptions(principal="me", secret_file=str(file)).read_secret()
-    file.chmod(stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP)  # a group may share it
+    assert "hunter2" not in str(caught.value)
+    file.chmod(0o400)
     assert MesosOptions(principal="me", secret_file=str(file)).read_secret() == "hunter2"
 
 
