@@ -119,14 +119,18 @@ def install_launcher(work_dir: Path) -> Path:
     """The folder of helpers (MESOS_LAUNCHER_DIR). The agent needs no others than these two."""
     folder = work_dir / "launcher"
     folder.mkdir(mode=0o700, exist_ok=True)
-    source = Path(__file__).with_name("containerizer.py").read_text()
+    package = folder / "containerizer"
+    package.mkdir(mode=0o700, exist_ok=True)
+    for source in Path(__file__).with_name("containerizer").glob("*.py"):
+        _write(package / source.name, source.read_text())
+    program = f"import sys\nsys.path.insert(0, {str(folder)!r})\nfrom containerizer import launch\nlaunch.main()\n"
     python = sys.executable
     if len(python) < LONGEST_SHEBANG and not set(python) & set(" \t"):
-        _write(folder / "mesos-containerizer", f"#!{python} -ISB\n{source}", 0o700)
+        _write(folder / "mesos-containerizer", f"#!{python} -ISB\n{program}", 0o700)
     else:
-        _write(folder / "containerizer.py", source)
+        _write(folder / "main.py", program)
         quoted = "'" + python.replace("'", "'\\''") + "'"
-        script = f'#!/bin/sh\nexec {quoted} -ISB "$(dirname "$0")/containerizer.py" "$@"\n'
+        script = f'#!/bin/sh\nexec {quoted} -ISB "$(dirname "$0")/main.py" "$@"\n'
         _write(folder / "mesos-containerizer", script, 0o700)
     # Never run; but Mesos up to 1.8.1 takes any executor for a command's when this is missing (slave.cpp, Executor).
     _write(folder / "mesos-executor", "#!/bin/sh\nexit 1\n", 0o700)

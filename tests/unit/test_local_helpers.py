@@ -101,7 +101,7 @@ def test_an_agent_that_goes_away_starts_nothing(helper: Path, tmp_path: Path) ->
     assert os.waitstatus_to_exitcode(status(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("name", ["rootfs", "mounts", "effective_capabilities", "seccomp_profile"])
+@pytest.mark.parametrize("name", ["tty_slave_path", "effective_capabilities", "seccomp_profile"])
 def test_what_it_cannot_do_is_refused(helper: Path, tmp_path: Path, name: str) -> None:
     process = launch(helper, tmp_path, **shell("echo started"), **{name: ["x"]})
     output, complaint = process.communicate(timeout=30)

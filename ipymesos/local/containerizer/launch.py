@@ -1,22 +1,18 @@
-"""Mesos' helper `mesos-containerizer`, which is not in the archive: start one executor and say how it ended.
+"""The executor's process: prepared, started, forwarded signals to, waited for; its end told to the agent.
 
-The agent runs `mesos-containerizer launch` for each container of the Mesos containerizer. This is what
-MesosContainerizerLaunch::execute (src/slave/containerizer/mesos/launch.cpp, Mesos 1.4 to 1.11) does where there is
-neither an image nor a namespace; whatever it cannot do it refuses. Its flags are MESOS_CONTAINERIZER_* in the
-environment: LAUNCH_INFO (JSON), PIPE_READ and PIPE_WRITE (descriptors), RUNTIME_DIRECTORY.
-
-It does one thing more than the original: nothing that the executor started outlives it, sessions of their own or not.
-
-This file is copied as a program of its own and imports nothing of ipymesos (nor much of Python: it starts often).
+One thing more than the original does: nothing that the executor started outlives it, sessions of their own or not.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
+import pwd
+import resource
 import signal
 import sys
+
+from . import Refused, mounts
 
 TYPE_CHECKING = False  # importing typing costs more than all the rest
 if TYPE_CHECKING:
@@ -26,24 +22,18 @@ if TYPE_CHECKING:
 PREFIX = "MESOS_CONTAINERIZER_"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UNSUPPORTED = (
-    "rootfs",
-    "mounts",
     "tty_slave_path",
     "effective_capabilities",
     "bounding_capabilities",
     "seccomp_profile",
-    "masked_paths",
-    "file_operations",
     "enter_namespaces",
-    "clone_namespaces",
+    "enter_cgroups",
+    "no_new_privileges",
 )
+NAMESPACES = (mounts.CLONE_NEWNS, 0x8000000)  # of mounts and of System V's IPC; the agent has made them (clone(2))
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 FORWARDED = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
 WAITING, ENDED = 0, -1  # what `child` in `launch` is before and after there is one
-
-
-class Refused(Exception):
-    """This container cannot be had; the message goes to the agent's log."""
 
 
 class Status:
@@ -79,7 +69,24 @@ def wait_for_agent(flags: dict[str, str]) -> None:
         raise Refused("the agent went away before the container was ready")
 
 
-def prepare(info: dict[str, Any]) -> None:
+def say_into_sandbox(info: dict[str, Any]) -> None:
+    """Write to `stdout` and `stderr` in the sandbox from now on, as does the executor.
+
+    An agent that shares its process with the master would leave the executor its own (io/switchboard.cpp, local).
+    """
+    sandbox = variables_of(info).get("MESOS_DIRECTORY")
+    if not sandbox or not os.path.isdir(sandbox):
+        return
+    owner = os.stat(sandbox)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(os.path.join(sandbox, name), flags, 0o644)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+
+
+def run_first(info: dict[str, Any]) -> None:
     """The commands that isolators want to have run before; the last one's failure is ours."""
     for command in info.get("pre_exec_commands", ()):
         argv = ["/bin/sh", "-c", command["value"]] if command.get("shell", True) else command.get("arguments", [])
@@ -89,11 +96,30 @@ def prepare(info: dict[str, Any]) -> None:
             raise Refused(f"the command {command['value']!r} failed with wait status {status}")
 
 
-def become(info: dict[str, Any]) -> None:
-    """Turn this process, a fresh child, into the executor. Does not return."""
-    import pwd
-    import resource
+def variables_of(info: dict[str, Any]) -> dict[str, str]:
+    """The executor's whole environment."""
+    if "environment" not in info:
+        return dict(os.environ)
+    return {variable["name"]: variable.get("value", "") for variable in info["environment"].get("variables", ())}
 
+
+def account_of(info: dict[str, Any]) -> tuple[int, int, list[int]] | None:
+    """Whom the executor runs as, in the host's eyes: user, group, all groups; None for ourselves."""
+    user = info.get("user")
+    if not user:
+        return None
+    account = pwd.getpwnam(user)
+    if account.pw_uid == os.geteuid():
+        return None
+    groups = os.getgrouplist(user, account.pw_gid) + list(info.get("supplementary_groups", ()))
+    return account.pw_uid, account.pw_gid, groups
+
+
+def become(info: dict[str, Any]) -> None:
+    """Turn this process, a fresh child, into the executor. Does not return.
+
+    Nothing may be imported here: Python's library is the host's, and that is out of sight once the root has changed.
+    """
     for number in FORWARDED:
         set_handler(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -101,29 +127,39 @@ def become(info: dict[str, Any]) -> None:
         kind = getattr(resource, limit["type"].replace("RLMT_", "RLIMIT_"))
         bounds = (int(limit.get("soft", resource.RLIM_INFINITY)), int(limit.get("hard", resource.RLIM_INFINITY)))
         resource.setrlimit(kind, bounds)
-    user = info.get("user")
-    if user:
-        account = pwd.getpwnam(user)
-        if account.pw_uid != os.geteuid():
-            os.initgroups(user, account.pw_gid)
-            os.setgid(account.pw_gid)
-            os.setuid(account.pw_uid)
+    account = account_of(info)  # from the host's list of users
+    close_all_but(2)
+    if info.get("rootfs"):
+        mounts.enter(info["rootfs"])
     if info.get("working_directory"):
         os.makedirs(info["working_directory"], exist_ok=True)
         os.chdir(info["working_directory"])
-    if "environment" in info:
-        variables = info["environment"].get("variables", ())
-        environment = {variable["name"]: variable.get("value", "") for variable in variables}
-    else:
-        environment = dict(os.environ)
-    environment.setdefault("PATH", DEFAULT_PATH)
+    if account is not None:
+        os.setgroups(account[2])
+        os.setgid(account[1])
+        os.setuid(account[0])
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # after setuid, which clears it
-    close_all_but(2)
+    environment = variables_of(info)
+    environment.setdefault("PATH", DEFAULT_PATH)
     command = info["command"]
     if command.get("shell", True):
         os.execve("/bin/sh", ["sh", "-c", command["value"]], environment)
     # Unlike the Docker containerizer, here `arguments` begins with the program's own name.
-    os.execvpe(command["value"], list(command.get("arguments", ())) or [command["value"]], environment)
+    execute(command["value"], list(command.get("arguments", ())) or [command["value"]], environment)
+
+
+def execute(program: str, argv: list[str], environment: dict[str, str]) -> None:
+    """As os.execvpe, which imports something first."""
+    folders = [""] if "/" in program else environment["PATH"].split(":")
+    problem: OSError = FileNotFoundError(2, f"no such program, looked for in {':'.join(folders)}", program)
+    for folder in folders:
+        try:
+            os.execve(os.path.join(folder, program), argv, environment)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            problem = error if folders == [""] else problem
+        except PermissionError as error:
+            problem = error
+    raise problem
 
 
 def close_all_but(last: int) -> None:
@@ -137,8 +173,7 @@ def close_all_but(last: int) -> None:
 
 
 def prctl(option: int, value: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), f"prctl({option})")
+    mounts.check(mounts.libc.prctl(option, value, 0, 0, 0), f"prctl({option})")
 
 
 def set_handler(number: int, handler: Any) -> None:
@@ -167,9 +202,14 @@ def end_the_rest() -> None:
 
 def launch(flags: dict[str, str], status: Status) -> None:
     info = json.loads(flags["launch_info"])
+    say_into_sandbox(info)
     wanted = [name for name in UNSUPPORTED if info.get(name)]
-    if wanted or "namespace_mnt_target" in flags:
-        raise Refused(f"not supported: {', '.join(wanted) or 'namespace_mnt_target'}")
+    wanted += [
+        name for name in ("namespace_mnt_target", "unshare_namespace_mnt") if flags.get(name, "false") != "false"
+    ]
+    wanted += [f"namespace {kind:#x}" for kind in info.get("clone_namespaces", ()) if kind not in NAMESPACES]
+    if wanted:
+        raise Refused(f"not supported: {', '.join(wanted)}")
     child = WAITING
 
     def forward(number: int, _frame: object) -> None:
@@ -182,7 +222,8 @@ def launch(flags: dict[str, str], status: Status) -> None:
     for number in FORWARDED:
         set_handler(number, forward)
     wait_for_agent(flags)
-    prepare(info)
+    mounts.prepare(info)
+    run_first(info)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     child = os.fork()
     if child == 0:
@@ -204,14 +245,15 @@ def main() -> None:
     flags = read_flags(os.environ, sys.argv[2:])
     status = Status(flags.get("runtime_directory"))
     try:
-        if sys.argv[1:2] != ["launch"]:
-            raise Refused(f"only `launch` is supported, not {sys.argv[1:2]}")
-        launch(flags, status)
+        if sys.argv[1:2] == ["launch"]:
+            launch(flags, status)
+        elif sys.argv[1:2] == ["network-cni-setup"]:
+            mounts.network_setup(flags)
+        elif sys.argv[1:2] == ["mount"] and flags.get("operation") == "make-rslave":  # Mesos 1.4 alone
+            mounts.mount(None, flags["path"], None, mounts.MS_SLAVE | mounts.MS_REC)
+        else:
+            raise Refused(f"{' '.join(sys.argv[1:])!r} is not supported")
     except (Refused, OSError, ValueError, KeyError) as error:
         sys.stderr.write(f"mesos-containerizer: {type(error).__name__}: {error}\n")
         status.write(1 << 8)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
