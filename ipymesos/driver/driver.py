@@ -25,7 +25,7 @@ from .detector import Detector
 from .patience import Patience
 from .quiet import MesosSchedulerDriver
 from .refusals import Redirected, judge, refusal
-from .stream import EventStream, Head, Interrupted, StreamError, Unresolvable, Waker, request
+from .stream import EventStream, Head, Interrupted, StreamError, TooLate, Unresolvable, Waker, request
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class Driver(MesosSchedulerDriver):
         self._targets: tuple[Address, ...] = ()  # where to try, in turn: the leader, and where it has sent us
         self._redirects = 0  # in a row
         self._interval = HEARTBEAT
+        self._why: StreamError | None = None  # the last attempt failed
         self._lost = ""  # why the calls' thread wants another subscription
         self._teardown_asked = self._tearing_down = False
 
@@ -201,7 +202,7 @@ class Driver(MesosSchedulerDriver):
             for record in stream.records(lambda: self._patience.until(MISSED * self._interval)):
                 self._on_record(record, head, stream.peer)
         except Unresolvable as error:
-            if not self._patience.succeeded:
+            if not self._patience.endless:
                 raise MasterUnreachable(f"The Mesos master {self._where} can't be reached: {error}.") from error
             raise
         except (StreamError, IPyMesosError) as error:
@@ -265,9 +266,12 @@ class Driver(MesosSchedulerDriver):
             return  # there is news that is worth an attempt, or the end
         left = self._patience.left
         if left is not None and left <= 0:
+            if isinstance(error, TooLate) and self._why is not None:  # cut short: what was said before tells more
+                error = self._why
             at = "" if self._master in (None, str(self._where)) else f" at {self._master}"
             why = f"(tried for {self._patience.limit:g} s){at}: {error}"
             raise MasterUnreachable(f"The Mesos master {self._where} can't be reached {why}.") from error
+        self._why = error
 
     # --- what other threads tell the reading thread -----------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 
@@ -11,7 +12,7 @@ STEADY = 10.0  # seconds that an attempt must last to have been a success
 
 
 class Patience:
-    """Ends after `limit` seconds without a first success, and never after it."""
+    """Ends after `limit` seconds without a first success (math.inf: never), and never after it."""
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
@@ -21,19 +22,19 @@ class Patience:
         self._end = time.monotonic() + limit
 
     @property
-    def succeeded(self) -> bool:
-        """At least once."""
-        return self._succeeded
+    def endless(self) -> bool:
+        """At least one success is behind us, or there was no end from the start."""
+        return self._succeeded or math.isinf(self.limit)
 
     @property
     def left(self) -> float | None:
         """Seconds; None when there is no end."""
-        return None if self._succeeded else self._end - time.monotonic()
+        return None if self.endless else self._end - time.monotonic()
 
     def until(self, seconds: float) -> float:
         """The time.monotonic() of `seconds` from now, or of the end."""
         until = time.monotonic() + seconds
-        return until if self._succeeded else min(until, self._end)
+        return until if self.endless else min(until, self._end)
 
     def success(self) -> None:
         self._succeeded = True
@@ -46,7 +47,7 @@ class Patience:
 
     def failure(self) -> float:
         """The seconds to wait before the next attempt: jittered, lest all clients come back to a master at once."""
-        last = LAST_RETRY if self._succeeded else LAST_RETRY_AT_FIRST
+        last = LAST_RETRY if self.endless else LAST_RETRY_AT_FIRST
         seconds = min(last, FIRST_RETRY * 2.0 ** min(self.failures, 16)) * random.uniform(0.5, 1.0)
         self.failures += 1
         left = self.left

@@ -31,6 +31,10 @@ class StreamError(Exception):
     """The stream is of no more use; the message says why, in words that fit after "master: "."""
 
 
+class TooLate(StreamError):
+    """The time was over before there was an answer, which says little about why."""
+
+
 class Unresolvable(StreamError):
     """No address belongs to the name."""
 
@@ -160,7 +164,7 @@ class EventStream:
                 failed = str(error.strerror)
             if not failed:
                 return
-        raise StreamError(failed)
+        raise (TooLate if time.monotonic() >= until else StreamError)(failed)
 
     def _try_connect(self, sock: socket.socket, where: Any, seconds: float) -> str:
         self.close()
@@ -220,7 +224,7 @@ class EventStream:
         assert self._sock is not None
         left = until - time.monotonic()
         if left <= 0 or not self._waker.wait(self._sock, events, left):
-            raise StreamError("it has fallen silent")
+            raise TooLate("it has fallen silent")
 
     def _receive(self, until: float) -> None:
         assert self._sock is not None
