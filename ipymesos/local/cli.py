@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: a private folder, removed at the end)",
     )
     add("--containerizers", metavar="LIST", default="mesos", help="mesos (processes; the default), docker or both")
+    add(
+        "--image",
+        metavar="NAME",
+        action="append",
+        help="a Docker image that the mesos containerizer shall run, too (root only): one that the local Docker has, "
+        "or the path of a folder of files NAME:TAG.tar made by `docker save`; as often as you like",
+    )
     add("--mesos-version", metavar="V", default=DEFAULT_VERSION, help=f"one of {', '.join(RELEASES)}")
     add("--archive", metavar="FILE", help="the official archive of that version, instead of downloading it")
 
@@ -59,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
             attributes=args.attributes,
             work_dir=args.work_dir,
             containerizers=args.containerizers,
+            images=args.image,
             version=args.mesos_version,
             archive=args.archive,
         )

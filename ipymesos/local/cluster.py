@@ -18,6 +18,7 @@ from .agents import Texts, check_attributes, check_count, check_ports, one_each,
 from .archive import DEFAULT_VERSION, check_version
 from .election import Election, get, leader_of
 from .errors import FlagError, LocalMesosError
+from .images import Images
 from .process import MesosProcess
 
 PROBE_TIMEOUT = 1.0  # s; a request that arrives while Mesos boots may never be answered
@@ -35,6 +36,8 @@ class LocalMesos:
     resources, attributes: Mesos' text form, one for all agents or one for each; what is left out is filled in, and
     each agent gets ports of its own. work_dir: kept, and may be used again after a crash; None is a private folder,
     and then everything ends with this process, however it ends. containerizers: "mesos" (processes) and "docker".
+    images: Docker images that the mesos containerizer shall run, too, by their names in the local Docker, or folders
+    of files NAME:TAG.tar made by `docker save`; an empty list when add_image() will name them.
     version, archive: see `library.prepare`. credentials: principal -> secret, and then frameworks must have one of
     them. roles: the only ones that frameworks may have, none for any. environment: more MESOS_* variables.
     start_timeout: seconds until all agents must be registered. election: whom the agents follow, if not the master
@@ -52,6 +55,7 @@ class LocalMesos:
         attributes: Texts = None,
         work_dir: str | os.PathLike[str] | None = None,
         containerizers: str = "mesos",
+        images: Sequence[str] | None = None,
         version: str = DEFAULT_VERSION,
         archive: str | os.PathLike[str] | None = None,
         credentials: Mapping[str, str] | None = None,
@@ -67,6 +71,10 @@ class LocalMesos:
         for text in one_each("--attributes", attributes, agents):
             check_attributes(text)
         self.containerizers = settings.check_containerizers(containerizers)
+        if images is not None:
+            settings.check_images(self.containerizers)
+        self._images: Images | None = None  # while it runs
+        self._asked_images = images
         self.private = work_dir is None
         self.work_dir: Path | None = None  # while it runs
         self._asked_dir = Path(os.path.realpath(work_dir)) if work_dir is not None else None
@@ -145,6 +153,10 @@ class LocalMesos:
                 else:
                     self._port = ports.take_master_port(self.ip, locks)
                 agents = workdir.settle_agents(work_dir, self.count, self._resources, self._attributes, locks)
+                if self._asked_images is not None or (work_dir / "images").exists():  # containers may run from them
+                    self._images = Images(work_dir)
+                    for source in self._asked_images or ():
+                        self._images.add(source)
                 recipe = workdir.write_recipe(work_dir, loadable, agents, self.election)
                 self._process = MesosProcess(self._orders(work_dir, recipe, locks))
                 self._boot()
@@ -157,6 +169,14 @@ class LocalMesos:
             finally:
                 locks.close()
             return self
+
+    def add_image(self, source: str) -> None:
+        """Let containers have one more Docker image, or all of a folder: see `images` above, which must not be None."""
+        with self._lock:
+            self._running()
+            if self._images is None:
+                raise LocalMesosError("this local Mesos was started without images")
+            self._images.add(source)
 
     def kill(self) -> None:
         """End the Mesos process as a crash would, and nothing else: executors live on for a restart()."""
@@ -185,7 +205,7 @@ class LocalMesos:
         """
         with self._lock:
             process, self._process = self._process, None
-            work_dir, self.work_dir = self.work_dir, None
+            work_dir, self.work_dir, self._images = self.work_dir, None, None
             if process is not None:
                 problem = process.end(leave=keep_executors)
             else:
@@ -234,6 +254,7 @@ class LocalMesos:
             work_dir=work_dir,
             launcher_dir=workdir.install_launcher(work_dir),
             containerizers=self.containerizers,
+            images=self._images is not None,
             agents=self.count,
             contends=not self.election.leader or self.election.masters > 0,
             credentials=credentials,

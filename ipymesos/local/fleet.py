@@ -33,6 +33,7 @@ class LocalFleet:
         resources: Texts = None,
         attributes: Texts = None,
         containerizers: str = "mesos",
+        images: Sequence[str] | None = None,
         version: str = DEFAULT_VERSION,
         archive: str | os.PathLike[str] | None = None,
         credentials: Mapping[str, str] | None = None,
@@ -46,8 +47,8 @@ class LocalFleet:
 
         def process(count: int, election: Election, offer: str = "", traits: str = "") -> LocalMesos:
             return LocalMesos(
-                count, ip=ip, resources=offer, attributes=traits, containerizers=containerizers, version=version,
-                archive=archive, credentials=credentials, roles=roles, environment=environment,
+                count, ip=ip, resources=offer, attributes=traits, containerizers=containerizers, images=images,
+                version=version, archive=archive, credentials=credentials, roles=roles, environment=environment,
                 start_timeout=start_timeout, election=election,
             )  # fmt: skip
 

@@ -165,7 +165,17 @@ def end_everything(work_dir: str, docker: bool, reaper: int | None = None) -> st
     if reaper is not None:
         bury()  # those that died while we looked
     # Once more: a `docker run` that was under way when we looked is over now.
-    return problem or (remove_containers(work_dir) if docker else "")
+    problem = problem or (remove_containers(work_dir) if docker else "")
+    return problem or (undo(work_dir) if os.path.isdir(os.path.join(work_dir, "images")) else "")
+
+
+def undo(work_dir: str) -> str:
+    """Mounts and control groups of containers with images; "" or what is left of them."""
+    program = Path(__file__).with_name("leftovers.py")
+    done = subprocess.run(
+        [sys.executable, "-IB", str(program), work_dir], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason"])[-1]
 
 
 def send(pid: int, number: signal.Signals) -> None:

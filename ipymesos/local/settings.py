@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from . import leftovers
 from .errors import FlagError
 from .keeper import MARK
 
@@ -47,6 +48,36 @@ def _check_docker() -> None:
         raise FlagError(f"--containerizers: docker is asked for, but Docker does not answer ({problem}); {advice}")
 
 
+def check_images(containerizers: str) -> None:
+    """FlagError where the Mesos containerizer cannot run images (linux_launcher.cpp, filesystem/linux.cpp)."""
+    if "mesos" not in containerizers:
+        raise FlagError(f"--image: containerizers {containerizers!r} know no such images; allowed: mesos, docker,mesos")
+    lacks = []
+    if os.geteuid() != 0:
+        lacks.append("root's rights")
+    hierarchies = {name for kind, _, options in leftovers.mounts() if kind == "cgroup" for name in options.split(",")}
+    if missing := [name for name in ("freezer", "cpu", "memory") if name not in hierarchies]:
+        lacks.append(f"control groups of version 1 ({', '.join(missing)})")
+    lacks += [f"the program {program}" for program in ("tar", "mount") if shutil.which(program) is None]
+    if lacks:
+        raise FlagError(
+            f"--image: images without Docker need {' and '.join(lacks)}; allowed: --containerizers docker, or none"
+        )
+
+
+def image_flags(work_dir: Path) -> dict[str, str]:
+    """For agents whose Mesos containerizer runs images: containers have file systems and control groups."""
+    return {
+        "MESOS_LAUNCHER": "linux",
+        "MESOS_ISOLATION": "filesystem/linux,docker/runtime,cgroups/cpu,cgroups/mem,namespaces/ipc",
+        "MESOS_CGROUPS_ROOT": f"file://{work_dir}/flags/cgroups_root",
+        "MESOS_IMAGE_PROVIDERS": "docker",
+        "MESOS_IMAGE_PROVISIONER_BACKEND": "overlay",
+        "MESOS_DOCKER_REGISTRY": str(work_dir / "images" / "registry"),
+        "MESOS_DOCKER_STORE_DIR": str(work_dir / "images" / "store"),
+    }
+
+
 def environment(
     *,
     ip: str,
@@ -54,6 +85,7 @@ def environment(
     work_dir: Path,
     launcher_dir: Path,
     containerizers: str,
+    images: bool,
     agents: int,
     contends: bool,
     credentials: Path | None,
@@ -86,10 +118,12 @@ def environment(
         "MESOS_REGISTRY": "replicated_log" if contends else "in_memory",
         "MESOS_STRICT": "false",
         "MESOS_RECOVER": "reconnect",
-        "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT": "2secs",
+        "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT": "1secs",
         "MESOS_RECOVERY_TIMEOUT": "15mins",
         MARK: str(work_dir),
     }
+    if images:
+        flags |= image_flags(work_dir)
     if os.geteuid() != 0:
         flags["MESOS_SWITCH_USER"] = "false"
     if credentials is not None:
