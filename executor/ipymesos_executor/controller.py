@@ -11,13 +11,14 @@ from math import ceil, log2
 from multiprocessing import Process
 from typing import Any
 
-from ipyparallel.controller.app import IPController
-from ipyparallel.controller.task_scheduler import TaskScheduler
+from ipyparallel.controller import app as upstream
+from ipyparallel.controller import task_scheduler
 from traitlets.config import Config
 
 from . import death, processes
-from .latecomers import PatientTaskScheduler, repeat_news
+from .hub import Hub
 from .redact import hide_in_logs
+from .scheduler import TaskScheduler
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -25,10 +26,12 @@ PING = 200  # ms between heartbeats: an engine's registration is whole only at i
 PATIENCE = 30_000  # ms without heartbeat until an engine counts as gone, as with ipyparallel's own defaults
 LOOPBACK = "127.0.0.1"
 
+upstream.Hub = Hub  # IPController.init_hub creates what stands there
+
 DEFAULTS = {"IPController": {"db_class": "nodb"}, "HeartMonitor": {"period": PING}}
 
 
-class Controller(IPController):
+class Controller(upstream.IPController):
     """IPController that is told its connection instead of reading or writing the two connection files."""
 
     name = "ipcontroller"
@@ -69,11 +72,11 @@ class Controller(IPController):
 
     def init_hub(self) -> None:
         super().init_hub()
-        repeat_news(self.hub)
+        self.hub._idcounter = self._payload.get("first_id", 0)  # those below belong to engines that may move here
 
     def launch_python_scheduler(self, name: str, scheduler_args: dict[str, Any], children: list[Any]) -> None:
-        if scheduler_args["scheduler_class"] is TaskScheduler:
-            scheduler_args["scheduler_class"] = PatientTaskScheduler
+        if scheduler_args["scheduler_class"] is task_scheduler.TaskScheduler:
+            scheduler_args["scheduler_class"] = TaskScheduler
         super().launch_python_scheduler(name, scheduler_args, children)
 
     def start(self) -> None:

@@ -74,6 +74,7 @@ class Driver(MesosExecutorDriver):
         self.recovery = parse_duration(environ.get("MESOS_RECOVERY_TIMEOUT", RECOVERY))
         self._change = threading.Condition()
         self._unsent: list[bytes] = []  # uuids, in order; self.updates holds everything unacknowledged
+        self._messages: list[str] = []  # for the framework
         self._subscribed = False
         self._token = environ.get("MESOS_EXECUTOR_AUTHENTICATION_TOKEN", "")
         self._last_problem = ""
@@ -214,6 +215,12 @@ class Driver(MesosExecutorDriver):
             self._unsent.append(name)
             self._change.notify_all()
 
+    def sendFrameworkMessage(self, data: str) -> None:
+        """Queue it; it may be lost, as Mesos itself may lose it."""
+        with self._change:
+            self._messages.append(data)
+            self._change.notify_all()
+
     def flush(self, timeout: float) -> bool:
         """Wait until everything is acknowledged; `timeout` in seconds. False if it is not by then."""
         with self._change:
@@ -237,15 +244,18 @@ class Driver(MesosExecutorDriver):
         pause = RETRY
         while self._started:
             with self._change:
-                self._change.wait_for(lambda: not self._started or (self._subscribed and bool(self._unsent)))
+                self._change.wait_for(self._has_work)
                 if not self._started:
                     return
-                name = self._unsent[0]
+                messages, self._messages = self._messages, []
+                name = self._unsent[0] if self._unsent else b""
                 update = self.updates.get(name)
             try:
+                connection = connection or self._open()
                 if update is not None:
-                    connection = connection or self._open()
                     self._post(connection, self._call("UPDATE", update=update))
+                for data in messages:
+                    self._post(connection, self._call("MESSAGE", message={"data": data}))
             except (OSError, HTTPException) as error:
                 log.warning("status update not delivered yet: %s", error)
                 if connection is not None:
@@ -259,6 +269,9 @@ class Driver(MesosExecutorDriver):
             with self._change:
                 if self._unsent and self._unsent[0] == name:  # a new subscription may have taken all with it
                     self._unsent.pop(0)
+
+    def _has_work(self) -> bool:
+        return not self._started or (self._subscribed and bool(self._unsent or self._messages))
 
     def _open(self) -> HTTPConnection:
         host, _, port = self.master.rpartition(":")

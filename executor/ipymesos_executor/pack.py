@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from . import ports, processes
-from .death import MemoryWatch
 from .loop import Loop
 from .tasks import BadTask, Task, Verdict, by_controller, grace_period, read
 
@@ -23,16 +22,19 @@ IDLE = 60.0  # seconds without any task after which the container is given back
 LAST_GRACE = 1.0  # seconds from SIGTERM to SIGKILL when the whole executor ends
 PORTS_POLL = 0.02  # seconds between two looks at who listens
 PORTS_TIMEOUT = 30.0  # seconds for ipcontroller to listen on all its ports
-MEMORY_POLL = 2.0  # seconds between two looks at the kernel's counter of kills
 ACKNOWLEDGE = 0.5  # seconds for the agent to take the last status updates; it does not if the framework has ended
 HUB_TIMEOUT = 5.0  # seconds
 LOOPBACK = "127.0.0.1"
+KEYS = ("key", "curve_serverkey")  # of an engine_info
+TOO_LONG = "it was to retire, and its work went on longer than it was given"
 
 
 class Updates(Protocol):
     """What a pack needs of the driver."""
 
     def sendStatusUpdate(self, status: dict[str, Any]) -> None: ...
+
+    def sendFrameworkMessage(self, data: str) -> None: ...
 
     def flush(self, timeout: float) -> bool: ...
 
@@ -55,9 +57,7 @@ class Pack:
         self.killing_state = False  # the framework knows TASK_KILLING
         self.ending: int | None = None  # the executor's exit code, once its end is decided
         self.turn = 0  # counts launches, so that an old idle timer knows it is outdated
-        self.memory = MemoryWatch()
         self.loop.later(idle, self.end_if_idle, 0)
-        self.look_at_memory()
 
     # --- from the agent ------------------------------------------------------------------------------------
 
@@ -98,16 +98,56 @@ class Pack:
         self.end_task(task, grace)
 
     def message(self, data: str) -> None:
-        """{"signal": number, "tasks": [ids] or null}, for engines whose control channel can't answer any more."""
+        """An order of the scheduler's:
+
+        {"signal": number, "tasks": [ids] or null}: for engines whose control channel can't answer any more
+        {"move": {"controller": task id, "engine_info": {... without keys}}, "tasks": [ids] or null}: for engines; answered
+            with another TASK_RUNNING when it is done, however often it is said
+        {"load": true}: answered with {"load": {task: seconds its present work has run, 0 = idle}}
+        {"gone": {"<engine id>": reason}, "controller": task id or absent}: these engines have died with their executor
+        """
         try:
             order = json.loads(base64.b64decode(data))
-            signum, wanted = signal.Signals(order["signal"]), order.get("tasks")
-        except (ValueError, KeyError, TypeError) as error:
+            if "load" in order:
+                self.ask_load()
+            elif "move" in order:
+                self.move(order["move"]["controller"], dict(order["move"]["engine_info"]), order.get("tasks"))
+            elif "gone" in order:
+                reasons = {str(int(engine_id)): str(reason) for engine_id, reason in order["gone"].items()}
+                self.command({"do": "gone", "task": order.get("controller"), "reasons": reasons})
+            else:
+                self.signal(signal.Signals(order["signal"]), order.get("tasks"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("a message from the scheduler is not understood: %r", error)
-            return
+
+    def signal(self, signum: int, wanted: list[str] | None) -> None:
         for task in list(self.tasks.values()):
             if task.pid is not None and (wanted is None or task.id in wanted):
-                self.command({"do": "signal", "task": task.id, "signal": int(signum)})
+                self.send_signal(task, signum)
+
+    def move(self, controller: str, address: dict[str, Any], wanted: list[str] | None) -> None:
+        """Let engines join this controller; whatever `address` says, they keep their keys."""
+        address = {name: value for name, value in address.items() if name not in KEYS}
+        for task in list(self.tasks.values()):
+            if task.kind != "engine" or (wanted is not None and task.id not in wanted):
+                continue
+            if task.running and task.payload.get("controller") == controller:
+                self.say_running(task)
+            elif self.ready:
+                self.command({"do": "move", "task": task.id, "controller": controller, "engine_info": address})
+            else:
+                task.join(controller, address)
+
+    def ask_load(self) -> None:
+        if self.ready:
+            self.command({"do": "load"})
+        else:
+            self.tell_load({})
+
+    def tell_load(self, seconds: dict[str, float]) -> None:
+        """Of all engines; one that has not been forked yet is idle."""
+        told = {task.id: seconds.get(task.id, 0) for task in self.tasks.values() if task.kind == "engine"}
+        self.updates.sendFrameworkMessage(base64.b64encode(json.dumps({"load": told}).encode()).decode())
 
     def shutdown(self, state: str, message: str, code: int = 0) -> None:
         """End every task with this state, and then the executor with this exit code."""
@@ -131,6 +171,8 @@ class Pack:
             self.broken = message["message"]
             for task in list(self.tasks.values()):
                 self.finish(task, Verdict("TASK_FAILED", self.broken, data={"final": True}))
+        elif event == "load":
+            self.tell_load(message["load"])
         else:
             task = self.tasks.get(message["task"])
             if task is not None:
@@ -145,7 +187,8 @@ class Pack:
     def _registered(self, task: Task, message: dict[str, Any]) -> None:
         task.engine_id = message["engine_id"]
         task.running = True
-        self.say(task.id, Verdict("TASK_RUNNING", data={"engine_id": task.engine_id, "pid": task.pid}))
+        task.join(message["controller"], message["address"])
+        self.say_running(task)
 
     def _leaving(self, task: Task, message: dict[str, Any]) -> None:
         task.leaving = True
@@ -159,8 +202,7 @@ class Pack:
             self.finish(task, Verdict("TASK_FAILED", message["error"]))
             return
         code = message["status"]
-        killed = code == -signal.SIGKILL and self.memory.killed()
-        verdict = task.ended(code, self.memory.message() if killed else "")
+        verdict = task.ended(code, message["oom"])
         if task.kind == "controller" and not task.running and verdict.state == "TASK_FAILED" and not verdict.data:
             verdict = self.busy(task) or verdict  # somebody was faster, between our look and ipcontroller's bind
         self.finish(task, verdict)
@@ -173,13 +215,13 @@ class Pack:
         self.ending = self.ending or 1
         for task in gone:
             self.finish(task, task.verdict or Verdict("TASK_FAILED", why))
-        self.tell_hub(gone)
+        self.tell_hub(gone, why)
         self.rest()
 
-    def tell_hub(self, gone: list[Task]) -> None:
+    def tell_hub(self, gone: list[Task], why: str) -> None:
         """What the zygote does otherwise. In a process of its own: ZeroMQ is not loaded here."""
-        for info, engine_ids in by_controller((task.payload, task.engine_id) for task in gone).items():
-            order = json.dumps({"engine_info": json.loads(info), "engine_ids": engine_ids})
+        for info, reasons in by_controller((task.payload, task.engine_id, why) for task in gone).items():
+            order = json.dumps({"engine_info": json.loads(info), "reasons": reasons})
             try:
                 subprocess.run(
                     [sys.executable, "-m", "ipymesos_executor.unregister"], input=order.encode(), timeout=HUB_TIMEOUT
@@ -223,10 +265,6 @@ class Pack:
         else:
             self.loop.later(PORTS_POLL, self.look_at_ports, task, left - PORTS_POLL)
 
-    def look_at_memory(self) -> None:
-        self.memory.look()
-        self.loop.later(MEMORY_POLL, self.look_at_memory)
-
     def fail(self, task: Task, message: str) -> None:
         """The verdict is fixed now and told when the process has ended: what it holds is free then."""
         task.verdict = Verdict("TASK_FAILED", message)
@@ -238,17 +276,24 @@ class Pack:
             self.finish(task, task.verdict or Verdict("TASK_KILLED"))
             return
         if grace > 0:
-            self.command({"do": "signal", "task": task.id, "signal": int(signal.SIGTERM)})
+            self.send_signal(task, signal.SIGTERM)
         self.loop.later(grace, self.force, task)
 
     def force(self, task: Task) -> None:
         if task.id in self.tasks:
-            self.command({"do": "signal", "task": task.id, "signal": int(signal.SIGKILL)})
+            self.send_signal(task, signal.SIGKILL, task.verdict.message if task.verdict else TOO_LONG)
+
+    def send_signal(self, task: Task, signum: int, reason: str = "") -> None:
+        self.command({"do": "signal", "task": task.id, "signal": int(signum), "reason": reason})
 
     def finish(self, task: Task, verdict: Verdict) -> None:
         del self.tasks[task.id]
         self.say(task.id, verdict)
         self.rest()
+
+    def say_running(self, task: Task) -> None:
+        data = {"engine_id": task.engine_id, "pid": task.pid, "controller": task.payload["controller"]}
+        self.say(task.id, Verdict("TASK_RUNNING", data=data))
 
     def say(self, name: str, verdict: Verdict) -> None:
         status: dict[str, Any] = {"task_id": {"value": name}, "state": verdict.state}

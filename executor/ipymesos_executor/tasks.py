@@ -46,6 +46,11 @@ class Task:
     leaving: bool = False  # the hub has asked it to end
     verdict: Verdict | None = None  # fixed before its process has ended
 
+    def join(self, controller: str, address: dict[str, Any]) -> None:
+        """Belong to this controller from now on; `address` is engine_info without keys, or nothing if it is the same."""
+        self.payload["controller"] = controller
+        self.payload["engine_info"] |= address
+
     def ended(self, code: int, out_of_memory: str) -> Verdict:
         """What an end with this exit status (negative: a signal) means. `out_of_memory`: how to say so, if it was."""
         if self.verdict is not None:
@@ -103,12 +108,12 @@ def grace_period(policy: dict[str, Any] | None, default: float) -> float:
     return default if nanoseconds is None else int(nanoseconds) / 1e9
 
 
-def by_controller(engines: Iterable[tuple[dict[str, Any], int | None]]) -> dict[str, list[int]]:
-    """Of (payload, engine id or None) pairs: the ids each hub knows, under its engine_info as JSON."""
-    found: dict[str, list[int]] = {}
-    for payload, engine_id in engines:
+def by_controller(engines: Iterable[tuple[dict[str, Any], int | None, str]]) -> dict[str, dict[int, str]]:
+    """Of (payload, engine id or None, why it has ended): what each hub is to be told, under its engine_info as JSON."""
+    found: dict[str, dict[int, str]] = {}
+    for payload, engine_id, reason in engines:
         if engine_id is not None:
-            found.setdefault(json.dumps(payload["engine_info"]), []).append(engine_id)
+            found.setdefault(json.dumps(payload["engine_info"]), {})[engine_id] = reason
     return found
 
 

@@ -1,13 +1,14 @@
 """Tell the hub that engines are gone, as an engine's nanny does; the hub would find out after 30 s otherwise.
 
-As a program it reads {"engine_info": {...}, "engine_ids": [...]} from its standard input: keys are no arguments.
+As a program it reads {"engine_info": {...}, "reasons": {"<engine id>": "<why>"}} from its standard input: keys are no
+arguments.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import zmq
@@ -17,8 +18,11 @@ from jupyter_client.session import Session
 LINGER = 3000  # ms for the messages to leave
 
 
-def unregister(engine_info: dict[str, Any], engine_ids: Iterable[int]) -> None:
-    """Send one unregistration_request per engine; blocks LINGER at most. Answers are not waited for: there are none."""
+def unregister(engine_info: dict[str, Any], reasons: Mapping[Any, str]) -> None:
+    """Send one unregistration_request per engine of `reasons`, which are by engine id; blocks LINGER at most.
+
+    Answers are not waited for: there are none.
+    """
     protocol, _, ip = engine_info["interface"].partition("://")
     ip = disambiguate_ip_address(ip, engine_info["location"])
     session = Session(
@@ -32,8 +36,8 @@ def unregister(engine_info: dict[str, Any], engine_ids: Iterable[int]) -> None:
     socket.linger = LINGER
     server_key = (engine_info.get("curve_serverkey") or "").encode() or None
     connect(socket, f"{protocol}://{ip}:{engine_info['registration']}", curve_serverkey=server_key)
-    for engine_id in engine_ids:
-        session.send(socket, "unregistration_request", content={"id": engine_id})
+    for engine_id, reason in reasons.items():
+        session.send(socket, "unregistration_request", content={"id": int(engine_id), "reason": reason})
     socket.close()
     context.term()
 

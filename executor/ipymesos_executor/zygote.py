@@ -3,11 +3,16 @@
 It obeys the executor over a socket, one JSON object per line:
 
     {"do": "start", "task": id, "payload": {...}, "log": path}
-    {"do": "signal", "task": id, "signal": 15}        SIGKILL goes to the whole session of the child
+    {"do": "signal", "task": id, "signal": 15, "reason": text}    SIGKILL goes to the whole session of the child;
+                                                                  `reason` (or "") is what the hub hears of its end
+    {"do": "gone", "task": id or null, "reasons": {"<engine id>": text}}    tell this controller, or all: they died
+    {"do": "load"}
+    {"do": "move", "task": id, "controller": id, "engine_info": {... without keys}}    join this controller instead
 
 and says {"event": ...} back: ready, failed (nothing can be forked, with message), started (pid), registered
-(engine_id), leaving, broken (message), exited (status as of os.waitstatus_to_exitcode). When the executor's end of
-the socket closes, whatever the reason, the children are ended, and then the zygote ends.
+(engine_id, controller, address: its engine_info without keys, if not the payload's), leaving, broken (message), exited (status as of os.waitstatus_to_exitcode, oom: text), load (seconds of
+present work by task). When the executor's end of the socket closes, whatever the reason, the children are ended, and
+then the zygote ends.
 """
 
 from __future__ import annotations
@@ -26,11 +31,12 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from . import child, preload, processes
+from . import child, death, load, preload, processes
 from .lines import Lines, encode
 from .tasks import by_controller
 
 FAREWELL = 1.0  # seconds from SIGTERM to SIGKILL when the executor is gone
+MEMORY_POLL = 2.0  # seconds between two looks at the kernel's counter of kills, at most
 HUB_FAREWELL = 0.3  # seconds for the hub to hear of the last ones; it may be gone as well
 FORGET = (  # these would override what the task's payload says
     "IPP_CONNECTION_INFO",
@@ -43,7 +49,7 @@ FORGET = (  # these would override what the task's payload says
     "IPP_CURVE_SECRETKEY",
 )
 
-Body = Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], None]
+Body = Callable[[dict[str, Any], Callable[[dict[str, Any]], None], int], None]
 
 
 @dataclass
@@ -51,7 +57,10 @@ class Child:
     task: str
     pid: int
     payload: dict[str, Any] = field(repr=False)
+    slot: int
+    orders: int  # the pipe by which an engine is told to move
     engine_id: int | None = None
+    reason: str = ""  # why we have ended it
 
 
 def main(channel: socket.socket, kind: str, names: Iterable[str]) -> NoReturn:
@@ -103,6 +112,8 @@ class Zygote:
         self.channel = channel
         self.body = body
         self.children: dict[int, Child] = {}
+        self.load = load.Load()
+        self.memory = death.MemoryWatch()
         self.helpers: set[int] = set()  # forked to tell the hub of engines' deaths
         self.reports, self.report_to = os.pipe()
         self.wake, self.wake_to = os.pipe()
@@ -125,7 +136,8 @@ class Zygote:
 
     def obey(self) -> bool:
         """Wait for anything to happen and do what was asked; False when the executor has gone."""
-        ready = {key.fileobj for key, _ in self.selector.select()}
+        ready = {key.fileobj for key, _ in self.selector.select(MEMORY_POLL)}
+        self.memory.look()
         if self.wake in ready:
             os.read(self.wake, 4096)
         self.relay()
@@ -139,8 +151,15 @@ class Zygote:
             for command in self.commands.feed(data):
                 if command["do"] == "start":
                     self.start(command["task"], command["payload"], command["log"])
+                elif command["do"] == "gone":
+                    self.gone(command["task"], command["reasons"])
+                elif command["do"] == "move":
+                    self.move(command["task"], command["controller"], command["engine_info"])
+                elif command["do"] == "load":
+                    seconds = {known.task: self.load.seconds(known.slot) for known in self.children.values()}
+                    self.tell({"event": "load", "load": seconds})
                 else:
-                    self.signal(command["task"], command["signal"])
+                    self.signal(command["task"], command["signal"], command["reason"])
         return True
 
     def tell(self, message: dict[str, Any]) -> None:
@@ -151,19 +170,29 @@ class Zygote:
 
     def start(self, task: str, payload: dict[str, Any], log: str) -> None:
         parent = os.getpid()
+        slot = self.load.take()
+        orders, order_to = os.pipe()
+        for fd in (orders, order_to):
+            os.set_blocking(fd, False)
         blocked = {signal.SIGTERM, signal.SIGCHLD, signal.SIGINT}
         signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
         try:
             pid = os.fork()
         except OSError as error:  # no memory, or too many processes
             signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+            self.load.give_back(slot)
+            os.close(orders)
+            os.close(order_to)
             self.tell({"event": "exited", "task": task, "error": f"fork: {error.strerror}"})
             return
         if pid == 0:
+            load.mine = self.load.mine(slot)
             self.forget()
-            child.run(lambda: self.body(payload, self.reporter(task)), log, parent)
+            os.close(order_to)
+            child.run(lambda: self.body(payload, self.reporter(task), orders), log, parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
-        self.children[pid] = Child(task, pid, payload)
+        os.close(orders)
+        self.children[pid] = Child(task, pid, payload, slot, order_to)
         self.tell({"event": "started", "task": task, "pid": pid})
 
     def forget(self) -> None:
@@ -172,6 +201,8 @@ class Zygote:
         self.channel.close()
         for fd in (self.reports, self.wake, self.wake_to):
             os.close(fd)
+        for known in self.children.values():
+            os.close(known.orders)
         self.children.clear()  # with their payloads
 
     def reporter(self, task: str) -> Callable[[dict[str, Any]], None]:
@@ -190,11 +221,21 @@ class Zygote:
             for known in self.children.values():
                 if known.task == message["task"]:
                     known.engine_id = message.get("engine_id", known.engine_id)
+                    known.payload["engine_info"] |= message.get("address", {})
             self.tell(message)
 
-    def signal(self, task: str, signum: int) -> None:
+    def move(self, task: str, controller: str, address: dict[str, Any]) -> None:
         for known in self.children.values():
             if known.task == task:
+                try:
+                    os.write(known.orders, encode({"controller": controller, "engine_info": address}))
+                except (BlockingIOError, BrokenPipeError):
+                    continue  # it has not read for long: the scheduler will repeat it; or it has ended
+
+    def signal(self, task: str, signum: int, reason: str) -> None:
+        for known in self.children.values():
+            if known.task == task:
+                known.reason = reason
                 others = processes.session_members(known.pid) if signum == signal.SIGKILL else []
                 processes.send([known.pid, *others], signum)
 
@@ -211,16 +252,30 @@ class Zygote:
         gone = [self.children.pop(pid) for pid in dead]
         for known in gone:
             _, status = os.waitpid(known.pid, 0)
-            self.tell({"event": "exited", "task": known.task, "status": os.waitstatus_to_exitcode(status)})
-        self.tell_hub(gone)
+            code = os.waitstatus_to_exitcode(status)
+            oom = ""
+            if code == -signal.SIGKILL and not known.reason and self.memory.killed():
+                oom = self.memory.message()
+            known.reason = known.reason or oom or death.words(code)
+            self.load.give_back(known.slot)
+            os.close(known.orders)
+            self.tell({"event": "exited", "task": known.task, "status": code, "oom": oom})
+        self.tell_hub(by_controller((known.payload, known.engine_id, known.reason) for known in gone))
 
-    def tell_hub(self, gone: list[Child]) -> None:
+    def gone(self, task: str | None, reasons: dict[str, str]) -> None:
+        """Engines of other executors that nobody is left to speak for."""
+        infos = {
+            json.dumps(known.payload["engine_info"]) for known in self.children.values() if task in (None, known.task)
+        }
+        self.tell_hub({info: {int(engine_id): reason for engine_id, reason in reasons.items()} for info in infos})
+
+    def tell_hub(self, news: dict[str, dict[int, str]]) -> None:
         """Each controller that has lost engines is told by a helper process: no socket may exist in the zygote."""
-        for info, engine_ids in by_controller((known.payload, known.engine_id) for known in gone).items():
+        for info, reasons in news.items():
             try:
                 pid = os.fork()
             except OSError as error:
-                print(f"the hub was not told of dead engines {engine_ids}: {error}", file=sys.stderr, flush=True)
+                print(f"the hub was not told of dead engines {list(reasons)}: {error}", file=sys.stderr, flush=True)
                 continue
             if pid:
                 self.helpers.add(pid)
@@ -232,7 +287,7 @@ class Zygote:
                 processes.die_with_parent()
                 from .unregister import unregister  # ZeroMQ is loaded by now, but not before preload
 
-                unregister(json.loads(info), engine_ids)
+                unregister(json.loads(info), reasons)
                 code = 0
             finally:
                 os._exit(code)

@@ -129,8 +129,11 @@ class Zygote:
         log = str(self.folder / f"{task}.log")
         self.channel.sendall(encode({"do": "start", "task": task, "payload": payload, "log": log}))
 
-    def signal(self, task: str, signum: int) -> None:
-        self.channel.sendall(encode({"do": "signal", "task": task, "signal": int(signum)}))
+    def signal(self, task: str, signum: int, reason: str = "") -> None:
+        self.command({"do": "signal", "task": task, "signal": int(signum), "reason": reason})
+
+    def command(self, message: dict[str, Any]) -> None:
+        self.channel.sendall(encode(message))
 
     def kill(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ipymesos_executor.loop import Loop
-from ipymesos_executor.pack import Pack
+from ipymesos_executor.pack import TOO_LONG, Pack
 
 ENGINE = {"protocol": 1, "kind": "engine", "python": list(sys.version_info[:2]), "engine_info": {"registration": 1}}
 
@@ -23,10 +23,14 @@ class World:
         self.loop = Loop()
         self.commands: list[dict[str, Any]] = []
         self.statuses: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = []
         self.pack = Pack(self.loop, self, self.commands.append, str(folder), idle)
 
     def sendStatusUpdate(self, status: dict[str, Any]) -> None:
         self.statuses.append(status)
+
+    def sendFrameworkMessage(self, data: str) -> None:
+        self.messages.append(json.loads(base64.b64decode(data)))
 
     def flush(self, timeout: float) -> bool:
         return True
@@ -79,7 +83,7 @@ def test_an_engine_from_begin_to_end(world: World) -> None:
     world.launch("e1")
     world.hear("started", "e1", pid=7)
     world.hear("registered", "e1", engine_id=0)
-    world.hear("exited", "e1", status=-signal.SIGSEGV)
+    world.hear("exited", "e1", oom="", status=-signal.SIGSEGV)
     assert world.told() == [("e1", "STARTING"), ("e1", "RUNNING"), ("e1", "FAILED")]
     assert json.loads(base64.b64decode(world.statuses[1]["data"])) == {"engine_id": 0, "pid": 7}
     assert world.statuses[2]["message"] == "killed by SIGSEGV"
@@ -89,7 +93,7 @@ def test_a_second_launch_of_the_same_task_is_ignored(world: World) -> None:
     world.hear("ready")
     world.launch("e1", "e1")
     world.hear("started", "e1", pid=7)
-    world.hear("exited", "e1", status=0)
+    world.hear("exited", "e1", oom="", status=0)
     world.launch("e1")
     assert world.did() == [("start", "e1")]
     assert world.told() == [("e1", "STARTING"), ("e1", "FINISHED")]
@@ -107,7 +111,7 @@ def test_kill_with_grace(world: World) -> None:
     world.kill("e1", 0.01)  # a second KILL may be more urgent
     world.run()
     assert world.did()[2:] == [("signal", "e1", 15), ("signal", "e1", 9)]
-    world.hear("exited", "e1", status=-9)
+    world.hear("exited", "e1", oom="", status=-9)
     world.kill("e1")
     assert world.told() == [("e1", "STARTING"), ("e1", "KILLING"), ("e1", "KILLED")]
 
@@ -143,6 +147,50 @@ def test_messages(world: World) -> None:
     assert world.did() == []
 
 
+def test_load(world: World) -> None:
+    world.launch("e1")
+    _say(world, {"load": True})
+    world.hear("ready")
+    world.launch("e2")
+    _say(world, {"load": True})
+    assert world.commands[-1] == {"do": "load"}
+    world.hear("load", load={"e1": 12.5})
+    assert world.messages == [{"load": {"e1": 0}}, {"load": {"e1": 12.5, "e2": 0}}]
+
+
+def test_engines_that_died_elsewhere(world: World) -> None:
+    world.hear("ready")
+    _say(world, {"gone": {"3": "its container was killed"}, "controller": "c1"})
+    assert world.commands == [{"do": "gone", "task": "c1", "reasons": {"3": "its container was killed"}}]
+    for nonsense in ({"gone": {"x": ""}}, {"gone": [3]}, {"gone": None}):
+        _say(world, nonsense)
+    assert len(world.commands) == 1
+
+
+def test_out_of_memory(world: World) -> None:
+    world.hear("ready")
+    world.launch("e1")
+    world.hear("started", "e1", pid=7)
+    world.hear("registered", "e1", engine_id=0)
+    world.hear("exited", "e1", status=-9, oom="OOM: the container's memory limit of 64 MB was reached")
+    assert world.statuses[-1]["reason"] == "REASON_CONTAINER_LIMITATION_MEMORY"
+    assert world.statuses[-1]["message"].startswith("OOM: ")
+
+
+def test_why_it_is_killed(world: World) -> None:
+    """The hub shall hear it."""
+    world.hear("ready")
+    world.launch("e1")
+    world.hear("started", "e1", pid=7)
+    world.kill("e1", 0.01)
+    world.run()
+    assert [command["reason"] for command in world.commands[1:]] == ["", TOO_LONG]
+
+
+def _say(world: World, order: dict[str, Any]) -> None:
+    world.pack.message(base64.b64encode(json.dumps(order).encode()).decode())
+
+
 def test_shutdown_ends_all(world: World) -> None:
     world.hear("ready")
     world.launch("e1", "e2")
@@ -152,8 +200,8 @@ def test_shutdown_ends_all(world: World) -> None:
     world.pack.shutdown("TASK_FAILED", "again", 1)
     world.launch("late")
     assert world.did()[2:] == [("signal", "e1", 15), ("signal", "e2", 15)]
-    world.hear("exited", "e1", status=0)
-    world.hear("exited", "e2", status=-15)
+    world.hear("exited", "e1", oom="", status=0)
+    world.hear("exited", "e2", oom="", status=-15)
     assert world.run() == 0
     assert world.told()[2:] == [("late", "KILLED"), ("e1", "KILLED"), ("e2", "KILLED")]
 
@@ -194,11 +242,11 @@ def test_idle_executors_end(tmp_path: Path) -> None:
     world = World(tmp_path, idle=0.2)
     world.hear("ready")
     world.launch("e1")
-    world.hear("exited", "e1", status=0)
+    world.hear("exited", "e1", oom="", status=0)
     world.loop.later(0.1, world.launch, "e2")  # in time
     assert world.run(0.5) == -1
     world = World(tmp_path, idle=0.05)
     world.hear("ready")
     world.launch("e1")
-    world.hear("exited", "e1", status=0)
+    world.hear("exited", "e1", oom="", status=0)
     assert world.run(5) == 0

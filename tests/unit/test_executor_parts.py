@@ -100,8 +100,8 @@ def test_what_an_end_is_called(tmp_path: Path) -> None:
 
 def test_engines_by_controller() -> None:
     one, two = {"engine_info": {"registration": 1}}, {"engine_info": {"registration": 2}}
-    found = tasks.by_controller([(one, 0), (two, 1), (one, 2), (two, None)])
-    assert found == {'{"registration": 1}': [0, 2], '{"registration": 2}': [1]}
+    found = tasks.by_controller([(one, 0, "a"), (two, 1, "b"), (one, 2, "c"), (two, None, "")])
+    assert found == {'{"registration": 1}': {0: "a", 2: "c"}, '{"registration": 2}': {1: "b"}}
 
 
 # --- death -----------------------------------------------------------------------------------------------------
