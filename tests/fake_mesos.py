@@ -8,17 +8,23 @@ tests/integration holds the same stories against a real Mesos.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ipymesos.core.messages import (
+    AcceptInverse,
     Acknowledge,
     Action,
     AgentsListed,
+    AskLoad,
     Decline,
     Event,
+    InverseOffered,
+    InverseRescinded,
     Kill,
     Launch,
     ListAgents,
+    LoadTold,
+    Move,
     Offered,
     Reconcile,
     Rescinded,
@@ -28,7 +34,7 @@ from ipymesos.core.messages import (
     Teardown,
     Updated,
 )
-from ipymesos.core.model import SCALARS, Agent, Offer, Piece, Resources, Task
+from ipymesos.core.model import SCALARS, Agent, InverseOffer, Offer, Piece, Resources, Task
 from ipymesos.core.offers import as_ranges, without
 
 
@@ -74,6 +80,9 @@ class FakeMesos:
         self.suppressed = False
         self.torn_down = False
         self.now = 0.0
+        self.homes: dict[str, str] = {}  # engine -> the controller it is with, as its executor tells
+        self.deaf = False  # messages to executors get lost
+        self.drained: dict[str, InverseOffer] = {}  # agent -> what is asked of it
 
     # --- what the world does ---
 
@@ -85,9 +94,22 @@ class FakeMesos:
         for agent in self.agents.values():
             if agent.offer is None and agent.filtered_until <= self.now and agent.free():
                 agent.offer = Offer(self._next("offer"), agent.id, f"host-{agent.id}", "127.0.0.1", agent.free())
+                if agent.id in self.drained:
+                    agent.offer = replace(agent.offer, unavailable_from=self.drained[agent.id].unavailable_from)
                 made.append(agent.offer)
         if made:
             self.inbox.append(Offered(tuple(made)))
+
+    def drain(self, agent_id: str) -> None:
+        """The operators announce a maintenance window."""
+        self.rescind(agent_id)
+        self.drained[agent_id] = InverseOffer(self._next("inverse"), agent_id, self.now + 10_000.0)
+        self.inbox.append(InverseOffered((self.drained[agent_id],)))
+
+    def call_drain_off(self, agent_id: str) -> None:
+        if asked := self.drained.pop(agent_id, None):
+            self.rescind(agent_id)
+            self.inbox.append(InverseRescinded(asked.id))
 
     def rescind(self, agent_id: str) -> None:
         agent = self.agents[agent_id]
@@ -101,6 +123,8 @@ class FakeMesos:
         for agent in self.agents.values():
             agent.offer = None
         self.suppressed = False
+        if self.drained:
+            self.inbox.append(InverseOffered(tuple(self.drained.values())))
 
     def move(self, task_id: str, word: str, **more: object) -> None:
         """A task's status, from its executor."""
@@ -108,6 +132,8 @@ class FakeMesos:
         if word not in ("STARTING", "RUNNING", "UNREACHABLE"):
             del agent.tasks[task_id]
             agent.filtered_until = 0.0  # freed resources are more than what was refused
+        if word == "RUNNING" and task_id in self.homes:
+            more["controller"] = self.homes[task_id]
         update = Updated(task_id, agent.id, f"TASK_{word}", uuid=self._next("uuid"), **more)  # type: ignore[arg-type]
         self.updates[update.uuid] = update
         self.inbox.append(update)
@@ -153,6 +179,18 @@ class FakeMesos:
             case ShutdownExecutor():
                 for task in list(self.agents[action.agent_id].tasks.values()):
                     assert task.executor_id != action.executor_id, f"{action} with {task.id} in it"
+            case Move():
+                for name in () if self.deaf else action.tasks:
+                    if name in self.tasks:
+                        self.homes[name] = action.controller
+                        self.move(name, "RUNNING")
+            case AskLoad():
+                pack = [n for n, t in self.tasks.items() if t.executor_id == action.executor_id]
+                load = tuple((name, float(i % 2)) for i, name in enumerate(pack))
+                if not self.deaf:
+                    self.inbox.append(LoadTold(action.executor_id, action.agent_id, load))
+            case AcceptInverse():
+                assert set(action.offer_ids) <= {asked.id for asked in self.drained.values()}
             case Teardown():
                 self.torn_down = True
                 for agent in self.agents.values():
@@ -178,7 +216,10 @@ class FakeMesos:
             assert task.agent_id == agent.id
             known = agent.executors().get(task.executor_id)
             assert known is None or known.executor_pieces == task.executor_pieces, "two minds about one executor"
+            assert agent.id not in self.drained, "a launch where an end was announced"
             agent.tasks[task.id] = task
+            if task.controller:
+                self.homes[task.id] = task.controller
         for name in SCALARS:
             assert agent.used(name) <= getattr(agent.total, name), f"more {name} than offered"
         ports = agent.used_ports()

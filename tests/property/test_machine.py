@@ -14,6 +14,7 @@ from ipymesos.core.model import CONTROLLER, Cluster, Everything, Resources, Spec
 from tests.fake_mesos import FakeAgent, FakeMesos
 from tests.stories import CONTROLLER_SPEC, ENGINE, step
 
+WORDS = ["STARTING", "RUNNING", "RUNNING", "FAILED", "KILLED", "LOST", "UNREACHABLE"]
 SETS = st.sampled_from(["e", "f"])
 
 
@@ -71,7 +72,10 @@ class ClusterOnMesos(RuleBasedStateMachine):
     def drop(self, group):
         self.turn(EnginesDropped(group))
 
-    @rule(data=st.data(), word=st.sampled_from(["STARTING", "RUNNING", "RUNNING", "FAILED", "KILLED", "LOST"]))
+    @rule(
+        data=st.data(),
+        word=st.sampled_from(WORDS),
+    )
     def task_moves(self, data, word):
         if self.mesos.tasks:
             name = data.draw(st.sampled_from(sorted(self.mesos.tasks)))
@@ -80,6 +84,19 @@ class ClusterOnMesos(RuleBasedStateMachine):
     @rule(data=st.data())
     def rescind(self, data):
         self.mesos.rescind(data.draw(st.sampled_from(sorted(self.mesos.agents))))
+
+    @rule(data=st.data())
+    def agent_drains(self, data):
+        if others := sorted(self.mesos.agents.keys() - self.mesos.drained.keys()):
+            self.mesos.drain(data.draw(st.sampled_from(others)))
+
+    @rule(data=st.data())
+    def drain_is_called_off(self, data):
+        self.mesos.call_drain_off(data.draw(st.sampled_from(sorted(self.mesos.agents))))
+
+    @rule(deaf=st.booleans())
+    def messages_get_lost(self, deaf):
+        self.mesos.deaf = deaf
 
     @rule()
     def updates_come_again(self):
@@ -106,6 +123,7 @@ class ClusterOnMesos(RuleBasedStateMachine):
     @rule()
     def calm(self):
         """Left alone, the cluster becomes what is wanted, as far as there is room."""
+        self.mesos.deaf = False
         for _ in range(30):
             self.mesos.now += 61.0
             for name in list(self.mesos.tasks):
@@ -121,11 +139,14 @@ class ClusterOnMesos(RuleBasedStateMachine):
         assert set(self.mesos.tasks) == set(cluster.tasks)
         if policy.missing(cluster):
             assert self.state.session.refusals or not self.mesos.suppressed
-            assert explain(self.state, self.mesos.now).groups
+            assert explain(self.state, self.mesos.now).groups or cluster.draining
         else:
             assert self.state.session.suppressed
         live = {t.id for group in policy.wanted(cluster) for t in policy.live(cluster, group)}
         assert live == set(cluster.tasks), "nothing runs that nobody wants"
+        if cluster.serving:
+            homes = {t.controller for t in cluster.tasks.values() if t.group != CONTROLLER}
+            assert homes <= {cluster.serving.id}, "every engine is with the controller that clients use"
 
     @invariant()
     def sizes(self):
