@@ -87,7 +87,11 @@ class MesosOptions(Configurable):
 
     # -- containers
     container = Unicode(
-        "", help="'docker' or 'process' (no image). Default: process with the master 'local' and no image, else docker."
+        "",
+        help="What the tasks run in: 'docker' (the image under Docker), 'mesos' (the same image under Mesos' own "
+        "containerizer, where agents have it: image_providers=docker) or 'process' (no image). Choose 'mesos' or "
+        "'process' if engines shall outlive a restart of their agent: under 'docker' Mesos 1.11 ends them. Default: "
+        "process with the master 'local' and no image, else docker.",
     ).tag(config=True)
     image = Unicode("", help="Docker image of the engines; it must contain ipymesos-executor.").tag(config=True)
     controller_image = Unicode("", help="Docker image of the controller. Default: image.").tag(config=True)
@@ -100,11 +104,11 @@ class MesosOptions(Configurable):
         Unicode(),
         help="Directories of the agents' hosts to see in the containers: '/host/path:/container/path[:ro|:rw]'.",
     ).tag(config=True)
-    docker_parameters = List(Unicode(), help="Options for docker run, 'key=value', as in 'cap-add=SYS_PTRACE'.").tag(
-        config=True
-    )
+    docker_parameters = List(
+        Unicode(), help="Options for docker run, 'key=value', as in 'cap-add=SYS_PTRACE'; for container 'docker'."
+    ).tag(config=True)
     shm_size = Memory(
-        "1 GB", help="Most that /dev/shm may hold in a Docker container (MB, GB); it counts as memory in use."
+        "1 GB", help="Most that /dev/shm may hold in a container with an image (MB, GB); it counts as memory in use."
     ).tag(config=True)
     check_python = Bool(
         True, help="Refuse to start when Python's minor version in a container is not the one here."
@@ -124,6 +128,9 @@ class MesosOptions(Configurable):
         config=True
     )
     attributes = Attributes(help="Attributes an agent must have to run engines, as in {'rack': 'a'}.").tag(config=True)
+    retire_grace = Duration(
+        10.0, help="Time in seconds (or '1 min') for a busy engine to finish its work when fewer are wanted."
+    ).tag(config=True)
     preload = List(
         Unicode(),
         default_value=["numpy"],
@@ -153,10 +160,8 @@ class MesosOptions(Configurable):
     @validate("container")
     def _check_container(self, proposal: Any) -> str:
         kind: str = proposal.value.lower()
-        if kind == "mesos":
-            refuse("container", kind, "(images without Docker) comes later; allowed are 'docker', 'process', '' (auto)")
-        if kind not in ("", "docker", "process"):
-            refuse("container", proposal.value, "is unknown; allowed are 'docker', 'process', '' (auto)")
+        if kind not in ("", "docker", "mesos", "process"):
+            refuse("container", proposal.value, "is unknown; allowed are 'docker', 'mesos', 'process', '' (auto)")
         return kind
 
     @validate("environment")
@@ -227,7 +232,7 @@ class MesosOptions(Configurable):
 
     @property
     def container_kind(self) -> str:
-        """docker | process, after the automatic choice."""
+        """docker | mesos | process, after the automatic choice."""
         if self.container:
             return str(self.container)
         return "process" if self.master == "local" and not self.image else "docker"
@@ -242,6 +247,7 @@ class MesosOptions(Configurable):
             per_container=self.engines_per_container,
             args=tuple(engine_args),
             preload=tuple(self.preload),
+            grace=self.retire_grace,
         )
 
     def controller_spec(self, controller_args: Iterable[str] = ()) -> ControllerSpec:
@@ -292,7 +298,8 @@ class MesosOptions(Configurable):
 
     def _container(self, image: str) -> Container:
         environment = tuple(sorted(self._clean_environment().items()))
-        if self.container_kind == "process":
+        kind = self.container_kind
+        if kind == "process":
             for name in ("volumes", "docker_parameters"):
                 if getattr(self, name):
                     refuse(name, getattr(self, name), "needs containers; with container 'process' there are none")
@@ -301,10 +308,12 @@ class MesosOptions(Configurable):
             refuse(
                 "image",
                 image,
-                "is no image; container 'docker' needs one with ipymesos-executor in it (see dockerfiles/)",
+                f"is no image; container {kind!r} needs one with ipymesos-executor in it (see dockerfiles/)",
             )
+        if kind == "mesos" and self.docker_parameters:
+            refuse("docker_parameters", self.docker_parameters, "are for container 'docker'; 'mesos' runs no Docker")
         return Container(
-            "docker",
+            kind,
             image=image,
             force_pull=self.force_pull,
             python=self.python or "python3",
