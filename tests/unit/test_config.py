@@ -180,6 +180,7 @@ def test_an_engine_spec_has_thousandths_and_megabytes() -> None:
         per_container=3,
         args=("--log-level=20",),
         preload=("numpy", "scipy.linalg"),
+        grace=10.0,
     )
 
 
