@@ -2,88 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import http.client
 import json
 import logging
-import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 
 from ipymesos.client import Daemon
-from ipymesos.config import MesosOptions
-from ipymesos.core.messages import Action, EnginesWanted, Subscribed, Ticked
-from ipymesos.core.model import Cluster, Everything
-from ipymesos.daemon.app import App, Start
-from ipymesos.daemon.owner import Owner
-from ipymesos.daemon.page import PageHandler
+from ipymesos.core.messages import EnginesWanted, Subscribed, Ticked
+from ipymesos.daemon.gate import DEEPEST, Bucket
 from ipymesos.daemon.service import ClusterService
-from ipymesos.daemon.web import LARGEST_BODY, WebServer
+from ipymesos.daemon.web import LARGEST_BODY, LARGEST_HEAD, MOST_CONNECTIONS, WebServer
 from ipymesos.daemonfile import DaemonFile
 from ipymesos.errors import ConfigError, IPyMesosError, NotRunning
 from tests.helpers import eventually
-
-TOKEN = "the-token-of-this-test"
-
-
-class Live:
-    """A daemon's REST API on a loop of its own thread; there is no Mesos behind it, so nothing comes of wishes."""
-
-    def __init__(self, directory: Path) -> None:
-        self.app = App(Start(directory, "c", MesosOptions.from_options({"container": "process"})))
-        self.saved: list[Cluster] = []
-        self.sent: list[Action] = []
-        self.broken: list[Exception] = []
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever)
-        self._thread.start()
-        self.run(self._begin)
-
-    def _begin(self) -> None:
-        state = Everything(Cluster("test", self.app.start.spec))
-        self.app.owner = Owner(
-            state, self.saved.append, lambda actions, _: self.sent.extend(actions), self.broken.append
-        )
-        self.web = WebServer(
-            ClusterService(self.app), TOKEN, "127.0.0.1", 0, names=["cluster.example"], pages=[("/", PageHandler)]
-        )
-        self.url = self.web.url
-
-    def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        async def call() -> Any:
-            return function(*args)
-
-        return asyncio.run_coroutine_threadsafe(call(), self.loop).result(10)
-
-    def end(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.web.stop(), self.loop).result(10)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
-        assert not self.broken
-
-    def daemon(self, token: str = TOKEN) -> Daemon:
-        return Daemon(DaemonFile(os.getpid(), psutil.Process().create_time(), self.url, token, True))
-
-    def ask(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, dict[str, Any], http.client.HTTPMessage]:
-        where = urlsplit(self.url)
-        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=10)
-        try:
-            connection.request(method, path, body, {"Authorization": f"Bearer {TOKEN}"} if headers is None else headers)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read()), response.headers
-        finally:
-            connection.close()
+from tests.live import JSON, TOKEN, Live
 
 
 @pytest.fixture
@@ -329,7 +270,7 @@ def test_explain(live: Live) -> None:
 def test_the_client_says_what_is_wrong(live: Live) -> None:
     with pytest.raises(IPyMesosError, match="token"):
         live.daemon(token="wrong").status()
-    gone = Daemon(DaemonFile(2**22 + 1, 0.0, live.url.replace(live.url.rpartition(":")[2], "1"), TOKEN, True))
+    gone = Daemon(DaemonFile(2**22 + 1, 1.0, live.url.replace(live.url.rpartition(":")[2], "1"), TOKEN, True))
     with pytest.raises(NotRunning, match="has ended"):
         gone.status()
 
@@ -349,7 +290,190 @@ def test_an_address_that_is_none(live: Live) -> None:
             live.run(lambda ip=ip: WebServer(ClusterService(live.app), TOKEN, ip, 0))
 
 
-def test_an_address_that_others_can_reach_is_warned_of(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    other = live.run(lambda: WebServer(ClusterService(live.app), TOKEN, "0.0.0.0", 0))
-    asyncio.run_coroutine_threadsafe(other.stop(), live.loop).result(10)
-    assert "isn't encrypted" in caplog.text and TOKEN not in caplog.text
+def test_an_address_that_others_can_reach_needs_tls(live: Live) -> None:
+    for ip in ("0.0.0.0", "::"):
+        with pytest.raises(ConfigError, match=f"^ip: '{ip}' can be reached from other machines.*certfile.*openssl"):
+            live.run(lambda ip=ip: WebServer(ClusterService(live.app), TOKEN, ip, 0))
+
+
+# --- what else is bounded
+
+
+def raw(live: Live, *pieces: bytes) -> bytes:
+    """What comes back for these bytes, until the daemon hangs up or has answered for a while."""
+    with socket.create_connection(live.address, timeout=20) as connection:
+        for piece in pieces:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(piece)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while data := connection.recv(1 << 16):
+                answer += data
+        return answer
+
+
+HEAD = f"Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n".encode()
+
+
+def test_a_head_that_is_too_large_is_hung_up_on(live: Live) -> None:
+    most = b"x" * (LARGEST_HEAD - len(HEAD) - 200)
+    assert raw(live, b"GET /api/v1/cluster?" + most + b" HTTP/1.1\r\n" + HEAD + b"\r\n").startswith(b"HTTP/1.1 200")
+    assert raw(live, b"GET / HTTP/1.1\r\nX: " + most + b"\r\n" + HEAD + b"\r\n").startswith(b"HTTP/1.1 404")
+    much = b"x" * LARGEST_HEAD
+    assert b"200" not in raw(live, b"GET /api/v1/cluster?" + much + b" HTTP/1.1\r\n" + HEAD + b"\r\n")
+    assert b"404" not in raw(live, b"GET / HTTP/1.1\r\nX: " + much + b"\r\n" + HEAD + b"\r\n")
+    assert live.daemon().status()["state"] == "starting"
+
+
+def test_a_body_in_chunks_is_bounded_too(live: Live) -> None:
+    head = b"POST /api/v1/stop HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    chunk = b"10000\r\n" + b" " * (1 << 16) + b"\r\n"
+    assert b"200" not in raw(live, head, *[chunk] * (LARGEST_BODY // (1 << 16) + 1), b"0\r\n\r\n")
+    assert live.daemon().status()["state"] == "starting"
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"options":'])
+def test_json_that_is_too_deep(live: Live, opening: bytes) -> None:
+    for depth in (DEEPEST + 1, 900, 5000):
+        status, answer, _ = live.ask("PUT", "/api/v1/engines/a", opening * depth)
+        assert (status, answer) == (400, {"error": "the body isn't JSON"})
+        body = opening * depth + b"1" + {b"[": b"]"}.get(opening, b"}") * depth
+        status, answer, _ = live.ask("PUT", "/api/v1/engines/a", body)
+        assert status == 400 and re.search("levels|isn't JSON|must be a JSON object", answer["error"])
+    assert not live.saved
+
+
+def test_half_a_character_is_no_text(live: Live) -> None:
+    body = b'{"n": 1, "engine_args": ["\\ud800"]}'
+    assert live.ask("PUT", "/api/v1/engines/a", body)[:2] == (400, {"error": "the body isn't JSON"})
+
+
+def test_an_answer_repeats_no_long_text(live: Live) -> None:
+    status, answer, _ = live.ask("PUT", "/api/v1/engines/a", json.dumps({"n": "x" * 100_000}).encode())
+    assert status == 400 and len(answer["error"]) <= 1000
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
+def test_what_is_sent_must_be_said_to_be_json(live: Live, kind: str) -> None:
+    """What a page of another origin can make a browser send without asking is none of these."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
+    status, answer, _ = live.ask("POST", "/api/v1/stop", b'{"reason": "because"}', headers)
+    assert status == 415 and "application/json" in answer["error"]
+    assert live.daemon().status()["state"] == "starting"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8"])
+def test_json_may_say_its_characters(live: Live, kind: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
+    assert live.ask("POST", "/api/v1/stop", b'{"reason": "because"}', headers)[1]["reason"] == "because"
+
+
+@pytest.mark.parametrize("method, path", EVERYWHERE)
+def test_no_page_of_another_origin_gets_anything(live: Live, method: str, path: str) -> None:
+    preflight = {"Origin": "http://evil.example", "Access-Control-Request-Method": method}
+    for headers in (preflight, {**preflight, "Authorization": f"Bearer {TOKEN}"}):
+        status, answer, sent = live.ask("OPTIONS", path, headers=headers)
+        assert status == 403 and list(answer) == ["error"]
+        assert not [name for name in sent if name.lower().startswith("access-control")]
+    for origin in ("http://evil.example", "null", "http://localhost:1", ""):
+        headers = {"Authorization": f"Bearer {TOKEN}", **JSON, "Origin": origin}
+        status, answer, sent = live.ask(method, path, b"{}" if method in ("PUT", "POST") else None, headers)
+        assert status == 403 and "Origin" in answer["error"]
+        assert not [name for name in sent if name.lower().startswith("access-control")]
+    assert not live.saved and not live.sent
+    own = {"Authorization": f"Bearer {TOKEN}", "Origin": live.url}
+    assert live.ask("GET", "/api/v1/cluster", headers=own)[0] == 200
+
+
+def test_the_login_is_for_our_own_page(live: Live) -> None:
+    assert browse(live, "POST", f"token={TOKEN}", Origin="http://evil.example")[0] == 403
+    assert browse(live, "POST", f"token={TOKEN}", Origin="null")[0] == 403
+    assert browse(live, "POST", f"token={TOKEN}", Origin=live.url)[0] == 303
+    assert browse(live, "POST", f"token={TOKEN}", **{"Content-Type": "text/plain"})[0] in (401, 415)
+
+
+def test_headers_of_every_answer(live: Live) -> None:
+    for method, path in EVERYWHERE:
+        for headers in ({}, {"Authorization": f"Bearer {TOKEN}"}):
+            _, _, sent = live.ask(method, path, headers=headers)
+            assert sent["Cache-Control"] == "no-store" and sent["X-Content-Type-Options"] == "nosniff"
+            assert sent["Cross-Origin-Resource-Policy"] == "same-origin" and "Server" not in sent
+    for headers in (browse(live)[2], browse(live, "POST", f"token={TOKEN}")[2]):
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["X-Frame-Options"] == "DENY" and headers["Referrer-Policy"] == "same-origin"
+        assert "Secure" not in headers.get("Set-Cookie", "")
+
+
+def test_a_bucket() -> None:
+    now = 100.0
+    bucket = Bucket(rate=2, burst=3, clock=lambda: now)
+    assert [bucket.wait() for _ in range(5)] == [0, 0, 0, 0.5, 0.5]
+    now += 0.5
+    assert [bucket.wait(), bucket.wait()] == [0, 0.5]
+    now += 1e6
+    assert [bucket.wait() for _ in range(4)] == [0, 0, 0, 0.5]
+
+
+def test_who_guesses_is_slowed_down_and_nobody_else(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    live.web.gate.strangers = Bucket(rate=1e-3, burst=3)
+    with caplog.at_level(logging.INFO):
+        answers = [live.ask("GET", "/api/v1/cluster", headers={"Authorization": f"Bearer {n}"}) for n in range(10)]
+        answers.append(live.ask("POST", "/api/v1/stop", b"{}", {"Host": "evil.example"}))
+    assert [status for status, _, _ in answers] == [401] * 3 + [429] * 8
+    assert 0 < int(answers[-1][2]["Retry-After"]) <= 1000
+    assert caplog.text.count("/api/v1/cluster 401") == 3 and "429" not in caplog.text
+    status, page, headers = browse(live, "POST", "token=wrong")
+    assert status == 429 and headers["Retry-After"] and "Set-Cookie" not in headers
+    assert live.daemon().status()["state"] == "starting"
+    assert browse(live, "POST", f"token={TOKEN}")[0] == 303
+
+
+def test_too_many_requests_wait_for_their_turn(live: Live) -> None:
+    """A user's own: the client comes back by itself when it is told to."""
+    live.web.gate.users = Bucket(rate=2, burst=1)
+    assert live.ask("GET", "/api/v1/cluster")[0] == 200
+    status, answer, headers = live.ask("GET", "/api/v1/cluster")
+    assert status == 429 and headers["Retry-After"] == "1" and "again" in answer["error"]
+    assert live.daemon().status()["state"] == "starting"
+
+
+def test_the_launchers_are_far_from_too_many(live: Live) -> None:
+    daemon = live.daemon()
+    assert [daemon.status()["state"] for _ in range(500)] == ["starting"] * 500
+
+
+def test_who_does_not_finish_is_hung_up_on(tmp_path: Path) -> None:
+    live = Live(tmp_path, patience=0.3)
+    try:
+        assert raw(live, b"GET /api/v1/cluster HT") == b""
+        assert raw(live, b"POST /api/v1/stop HTTP/1.1\r\n" + HEAD + b"Content-Length: 100\r\n\r\n{") == b""
+        kept = b"GET /api/v1/cluster HTTP/1.1\r\n" + HEAD.replace(b"Connection: close\r\n", b"") + b"\r\n"
+        assert raw(live, kept).startswith(b"HTTP/1.1 200")  # and then it is idle
+        version = live.daemon().status()["version"]
+        assert live.daemon().status(after=version, timeout=1)["version"] == version  # waiting for news is no idleness
+    finally:
+        live.end()
+
+
+def test_there_are_only_so_many_connections(live: Live) -> None:
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(MOST_CONNECTIONS):
+            open_ones.enter_context(socket.create_connection(live.address, timeout=20))
+        with pytest.raises(NotRunning, match="doesn't answer"):
+            live.daemon().status()
+    assert eventually(lambda: alive(live), 20)
+
+
+def alive(live: Live) -> bool:
+    try:
+        return live.daemon().status()["state"] == "starting"
+    except NotRunning:
+        return False
+
+
+def test_odd_characters_do_not_get_into_the_log(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        raw(live, b"GET /\x1b[2Jx\xff\xc2\x85y HTTP/1.1\r\n" + HEAD + b"\r\n")
+        live.ask("GET", "/last")
+        eventually(lambda: "/last 404" in caplog.text, 10)
+    assert all(character.isprintable() for record in caplog.records for character in record.getMessage())
