@@ -13,33 +13,41 @@ from typing import Any
 
 import zmq
 from ipyparallel import error
-from ipyparallel.engine.app import IPEngine
+from ipyparallel.engine import app as upstream
 from traitlets.config import Config
+from zmq.eventloop.zmqstream import ZMQStream
 
+from .kernel import Kernel
+from .link import Handshakes
+from .move import Mover
 from .redact import hide_in_logs
 
 Report = Callable[[dict[str, Any]], None]
 
 REGISTRATION_TIMEOUT = 600.0  # seconds; the controller may still be in a queue, or its image on the way
+TOPICS = {"stdout": "stdout", "stderr": "stderr", "displayhook": "execute_result"}  # of what sys has
 LAST_WORDS = 0.1  # seconds for ZeroMQ's own thread to send what was said before the process ends
 
 DEFAULTS = {
-    # The check listens on a random port. Whoever ends this engine when its controller is gone is the executor.
-    "IPEngine": {"max_heartbeat_misses": 0, "timeout": REGISTRATION_TIMEOUT},
+    "IPEngine": {"timeout": REGISTRATION_TIMEOUT},
 }
+upstream.Kernel = Kernel  # which it makes by this name
 
 
-class Engine(IPEngine):
-    """IPEngine that does for itself, in its control thread, what its nanny process would do.
+class Engine(upstream.IPEngine):
+    """IPEngine that does for itself, in its control thread, what its nanny process would do, and that can move.
 
-    `report` tells the zygote that the hub has given us an id, and that the hub has asked us to leave.
+    `report` tells the zygote that a hub has given us an id, and that the hub has asked us to leave. `orders` is the
+    pipe by which we are told to join another controller than `controller`.
     """
 
     name = "ipengine"
 
-    def __init__(self, report: Report, **kwargs: Any) -> None:
+    def __init__(self, report: Report, orders: int, controller: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._report = report
+        self._mover = Mover(self, orders, controller)
+        self._topics: dict[Any, str] = {}
         self.ending = False  # cleanly, on purpose
         self.ended_by = 0  # the signal that wanted it
 
@@ -47,13 +55,68 @@ class Engine(IPEngine):
         self.enable_nanny = False  # it would be a second whole process, with a port of its own
         super().init_engine()
 
-    async def complete_registration(self, *args: Any) -> None:
-        await super().complete_registration(*args)
+    async def register(self) -> None:
+        try:
+            await self._mover.join(self.timeout)
+        except asyncio.TimeoutError:
+            self.abort()
+
+    async def become(self, answer: list[bytes]) -> Handshakes:
+        """Make everything an engine has, as the hub's first answer wants it."""
+        connect, tunnel = self.init_connector()
+        watches: list[Handshakes] = []
+
+        def watched(socket: zmq.Socket, url: str, **options: Any) -> None:
+            if socket.type == zmq.ROUTER and not watches:  # the shell socket is the first one
+                watches.append(Handshakes(socket))
+            connect(socket, url, **options)
+
+        await self.complete_registration(answer, watched, tunnel)
         handlers = self.kernel.control_handlers
         handlers["signal_request"] = self._signal_request
         self._shutdown_request = handlers["shutdown_request"]
         handlers["shutdown_request"] = self._leave
-        self._report({"event": "registered", "engine_id": self.id})
+        self._send, self.session.send = self.session.send, self._answer
+        self._topics = {getattr(sys, name): topic for name, topic in TOPICS.items()}
+        self._topics |= {self.kernel.shell.displayhook: "execute_result", self.kernel.shell.display_pub: "displaypub"}
+        return watches[0]
+
+    def start_heartbeat(self, *address: Any) -> None:
+        """Not yet: the hub makes us known once our heart beats. The mover does it."""
+
+    def tell_registered(self, controller: str, address: dict[str, Any]) -> None:
+        """`address`: engine_info, if it is not the one we started with."""
+        self._report({"event": "registered", "engine_id": self.id, "controller": controller, "address": address})
+
+    def renumber(self, engine_id: int) -> None:
+        """The new hub has given our id to somebody else."""
+        if engine_id == self.id:
+            return
+        self.log.warning("this engine's id is %d from now on, not %d", engine_id, self.id)
+        self.id = self.kernel.engine_id = engine_id
+        for source, topic in self._topics.items():
+            source.topic = f"engine.{engine_id}.{topic}".encode()
+
+    def has_left(self, stream: ZMQStream) -> bool:
+        """This stream belongs to a controller we have left."""
+        return stream.socket is not self.shell_socket and stream is not self.kernel.control_stream
+
+    def _answer(
+        self,
+        stream: Any,
+        kind: str,
+        content: Any = None,
+        parent: Any = None,
+        ident: Any = None,
+        buffers: Any = None,
+        track: bool = False,
+        header: Any = None,
+        metadata: Any = None,
+    ) -> Any:
+        """Session.send. What was asked through a controller that we have left is kept for whoever asks again."""
+        late = isinstance(stream, ZMQStream) and self.has_left(stream)
+        self.kernel.answered(kind, parent, content, metadata, buffers, not late)
+        return self._send(None if late else stream, kind, content, parent, ident, buffers, track, header, metadata)
 
     async def _leave(self, stream: Any, ident: Any, parent: Any) -> None:
         """Client.shutdown: upstream ends the process with status 1, which is no failure here."""
@@ -103,12 +166,18 @@ def _forked_by_user() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def run(payload: dict[str, Any], report: Report) -> None:
+def run(payload: dict[str, Any], report: Report, orders: int) -> None:
     """Be this engine until its end."""
     os.register_at_fork(after_in_child=_forked_by_user)
     info = payload["engine_info"]
     hide_in_logs([info.get("key") or "", info.get("curve_serverkey") or ""])
-    app = Engine.instance(report=report, connection_info_env=json.dumps(info), config=Config(DEFAULTS))
+    app = Engine.instance(
+        report=report,
+        orders=orders,
+        controller=payload.get("controller", ""),
+        connection_info_env=json.dumps(info),
+        config=Config(DEFAULTS),
+    )
     app.initialize([f"--cluster-id={payload.get('cluster_id', '')}", *payload.get("args", ())])
     app.start()
     time.sleep(LAST_WORDS)

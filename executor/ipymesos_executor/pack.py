@@ -101,8 +101,8 @@ class Pack:
         """An order of the scheduler's:
 
         {"signal": number, "tasks": [ids] or null}: for engines whose control channel can't answer any more
-        {"move": {"controller": task id, "engine_info": {... without keys}}, "tasks": [ids] or null}: for engines; answered
-            with another TASK_RUNNING when it is done, however often it is said
+        {"move": {"controller": task id, "engine_info": {... without keys}}, "tasks": [ids] or null}: for engines;
+            answered with another TASK_RUNNING when it is done, however often it is said
         {"load": true}: answered with {"load": {task: seconds its present work has run, 0 = idle}}
         {"gone": {"<engine id>": reason}, "controller": task id or absent}: these engines have died with their executor
         """

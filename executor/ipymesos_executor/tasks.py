@@ -47,7 +47,7 @@ class Task:
     verdict: Verdict | None = None  # fixed before its process has ended
 
     def join(self, controller: str, address: dict[str, Any]) -> None:
-        """Belong to this controller from now on; `address` is engine_info without keys, or nothing if it is the same."""
+        """Belong to this controller from now on; `address` is engine_info without keys, empty if it stays as it is."""
         self.payload["controller"] = controller
         self.payload["engine_info"] |= address
 

@@ -10,9 +10,9 @@ It obeys the executor over a socket, one JSON object per line:
     {"do": "move", "task": id, "controller": id, "engine_info": {... without keys}}    join this controller instead
 
 and says {"event": ...} back: ready, failed (nothing can be forked, with message), started (pid), registered
-(engine_id, controller, address: its engine_info without keys, if not the payload's), leaving, broken (message), exited (status as of os.waitstatus_to_exitcode, oom: text), load (seconds of
-present work by task). When the executor's end of the socket closes, whatever the reason, the children are ended, and
-then the zygote ends.
+(engine_id, controller, address: its engine_info without keys, if not the payload's), leaving, broken (message), exited
+(status as of os.waitstatus_to_exitcode, oom: text), load (seconds of present work by task). When the executor's end of
+the socket closes, whatever the reason, the children are ended, and then the zygote ends.
 """
 
 from __future__ import annotations
@@ -102,9 +102,11 @@ def _body(kind: str) -> Body:
     ProfileDir.create_profile_dir_by_name(os.environ["IPYTHONDIR"], "default")
     if kind == "engines":
         from .engine import run
-    else:
-        from .controller import run
-    return run
+
+        return run
+    from .controller import run as run_controller
+
+    return lambda payload, report, orders: run_controller(payload, report)  # it never moves
 
 
 class Zygote:

@@ -82,10 +82,10 @@ def test_an_engine_from_begin_to_end(world: World) -> None:
     world.hear("ready")
     world.launch("e1")
     world.hear("started", "e1", pid=7)
-    world.hear("registered", "e1", engine_id=0)
+    world.hear("registered", "e1", engine_id=0, controller="c1", address={})
     world.hear("exited", "e1", oom="", status=-signal.SIGSEGV)
     assert world.told() == [("e1", "STARTING"), ("e1", "RUNNING"), ("e1", "FAILED")]
-    assert json.loads(base64.b64decode(world.statuses[1]["data"])) == {"engine_id": 0, "pid": 7}
+    assert json.loads(base64.b64decode(world.statuses[1]["data"])) == {"engine_id": 0, "pid": 7, "controller": "c1"}
     assert world.statuses[2]["message"] == "killed by SIGSEGV"
 
 
@@ -171,7 +171,7 @@ def test_out_of_memory(world: World) -> None:
     world.hear("ready")
     world.launch("e1")
     world.hear("started", "e1", pid=7)
-    world.hear("registered", "e1", engine_id=0)
+    world.hear("registered", "e1", engine_id=0, controller="c1", address={})
     world.hear("exited", "e1", status=-9, oom="OOM: the container's memory limit of 64 MB was reached")
     assert world.statuses[-1]["reason"] == "REASON_CONTAINER_LIMITATION_MEMORY"
     assert world.statuses[-1]["message"].startswith("OOM: ")
