@@ -23,9 +23,18 @@ async def master_of(options: MesosOptions) -> AsyncIterator[str]:
     if options.master != "local":
         yield options.master
         return
-    agents, docker = options.local_agents, options.container_kind == "docker"
+    agents, kind = options.local_agents, options.container_kind
     log.info("starting a private Mesos (agents: %d)", agents)
-    mesos = LocalMesos(agents=agents, containerizers="docker,mesos" if docker else "mesos")
+    try:
+        # What it can't run, it refuses at once.
+        images = {options.image, options.controller_image or options.image}
+        mesos = LocalMesos(
+            agents=agents,
+            containerizers="docker,mesos" if kind == "docker" else "mesos",
+            images=sorted(images - {""}) if kind == "mesos" else None,
+        )
+    except LocalMesosError as error:
+        raise MesosError(f"the private Mesos: {error}") from error
     try:
         try:
             await in_thread(mesos.start)

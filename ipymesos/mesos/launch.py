@@ -63,6 +63,8 @@ def executor_info(task: Task, cluster: Cluster) -> Json:
     }
     if container.kind == "docker":
         info["container"] = _docker(container)
+    elif container.kind == "mesos":
+        info["container"] = _mesos(container)
     return info
 
 
@@ -76,6 +78,9 @@ def _command(container: Container, arguments: list[str]) -> Json:
     if container.kind == "docker":
         # The image's program gets [value] + arguments: no argv[0] among them (docker-containerizer.md).
         command = {"shell": False, "value": container.python, "arguments": arguments}
+    elif container.kind == "mesos":
+        # Here argv[0] is among them (mesos/launch.cpp).
+        command = {"shell": False, "value": container.python, "arguments": [container.python, *arguments]}
     else:
         # Where the agent has no IO switchboard nobody else would put the output into the sandbox.
         line = shlex.join([container.python, *arguments])
@@ -104,7 +109,18 @@ def _docker(container: Container) -> Json:
             "force_pull_image": container.force_pull,
             "parameters": [{"key": name, "value": value} for name, value in (*ours, *container.parameters)],
         },
-        "volumes": [
-            {"host_path": host, "container_path": inside, "mode": mode} for host, inside, mode in container.volumes
-        ],
+        "volumes": _volumes(container),
     }
+
+
+def _mesos(container: Container) -> Json:
+    # Without network_infos it uses the host's network.
+    image = {"type": "DOCKER", "docker": {"name": container.image}, "cached": not container.force_pull}
+    info: Json = {"type": "MESOS", "mesos": {"image": image}, "volumes": _volumes(container)}
+    if container.shm_size:  # MB; for agents with the isolator namespaces/ipc, others have no bound
+        info["linux_info"] = {"ipc_mode": "PRIVATE", "shm_size": container.shm_size}
+    return info
+
+
+def _volumes(container: Container) -> list[Json]:
+    return [{"host_path": host, "container_path": inside, "mode": mode} for host, inside, mode in container.volumes]

@@ -230,6 +230,20 @@ def test_an_engine_in_docker() -> None:
     }
 
 
+def test_an_engine_in_an_image_without_docker() -> None:
+    container = replace(DOCKER, kind="mesos", parameters=(), force_pull=False)
+    spec = replace(SPEC, engines={"e": EngineSet(1, EngineSpec(Resources(), container=container))})
+    info = mesos.executor_info(ENGINE, replace(CLUSTER, spec=spec))
+    assert (info["command"]["shell"], info["command"]["value"]) == (False, "/opt/bin/python3")
+    assert info["command"]["arguments"] == ["/opt/bin/python3", "-m", "ipymesos_executor", "engines"]
+    assert info["container"] == {
+        "type": "MESOS",
+        "mesos": {"image": {"type": "DOCKER", "docker": {"name": "some/engine:1"}, "cached": True}},
+        "volumes": [{"host_path": "/data", "container_path": "/mnt/data", "mode": "RO"}],
+        "linux_info": {"ipc_mode": "PRIVATE", "shm_size": 1000},
+    }
+
+
 def test_the_users_docker_parameters_win() -> None:
     container = replace(DOCKER, parameters=(("shm-size", "2g"), ("ulimit", "a=1"), ("ulimit", "b=2")))
     spec = replace(SPEC, engines={"e": EngineSet(1, EngineSpec(Resources(), container=container))})
