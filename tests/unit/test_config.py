@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,7 @@ REFUSED = [
     ("port", 70000, "port: 70000 is out of range; allowed is from 0 to 65535"),
     ("local_agents", 0, "local_agents: 0 is out of range; allowed is 1 or more"),
     ("broadcast_scheduler_depth", 9, "broadcast_scheduler_depth: 9 is out of range; allowed is from 0 to 5"),
-    ("container", "mesos", "container: 'mesos' (images without Docker) comes later; allowed are 'docker', 'process'"),
-    ("container", "podman", "container: 'podman' is unknown; allowed are 'docker', 'process', '' (auto)"),
+    ("container", "podman", "container: 'podman' is unknown; allowed are 'docker', 'mesos', 'process', '' (auto)"),
     ("role", "one two", "role: 'one two' is not a role; write '*', 'name', or several different ones: 'one,two'"),
     ("role", "", "role: '' is not a role"),
     ("role", "-a", "role: '-a' is not a role"),
@@ -232,9 +232,18 @@ def test_the_container_is_chosen(given: dict[str, str], kind: str) -> None:
     assert MesosOptions(**given).container_kind == kind
 
 
-def test_docker_without_an_image_is_refused() -> None:
-    with pytest.raises(TraitError, match="image: '' is no image; container 'docker' needs one with"):
-        MesosOptions(master="host:5050").engine_spec()
+@pytest.mark.parametrize("kind", ["docker", "mesos"])
+def test_a_containerizer_without_an_image_is_refused(kind: str) -> None:
+    with pytest.raises(TraitError, match=f"image: '' is no image; container '{kind}' needs one with"):
+        MesosOptions(master="host:5050", container=kind).engine_spec()
+
+
+def test_the_mesos_containerizer_takes_what_docker_does_but_no_options_of_docker() -> None:
+    same = {"image": "engine", "volumes": ["/data:/data:ro"], "shm_size": "96 MB", "environment": {"A": "1"}}
+    container = MesosOptions(container="mesos", **same).engine_spec().container
+    assert container == replace(MesosOptions(container="docker", **same).engine_spec().container, kind="mesos")
+    with pytest.raises(TraitError, match="docker_parameters: .* are for container 'docker'; 'mesos' runs no Docker"):
+        MesosOptions(container="mesos", image="engine", docker_parameters=["ipc=host"]).engine_spec()
 
 
 @pytest.mark.parametrize(("option", "value"), [("volumes", ["/a:/b"]), ("docker_parameters", ["ipc=host"])])

@@ -197,8 +197,8 @@ def test_flags_of_the_user_s_environment_do_not_get_in(monkeypatch: pytest.Monke
     monkeypatch.setenv("IPYMESOS_SECRET", "hush")
     monkeypatch.setenv("DOCKER_HOST", "unix:///kept")
     found = settings.environment(
-        ip="127.0.0.1", port=1, work_dir=tmp_path, launcher_dir=tmp_path, containerizers="mesos", agents=1,
-        contends=True, credentials=None, roles=(), extra={"MESOS_EXTRA": "x"},
+        ip="127.0.0.1", port=1, work_dir=tmp_path, launcher_dir=tmp_path, containerizers="mesos", images=False,
+        agents=1, contends=True, credentials=None, roles=(), extra={"MESOS_EXTRA": "x"},
     )  # fmt: skip
     assert found["MESOS_WORK_DIR"] == str(tmp_path)
     assert found["DOCKER_HOST"] == "unix:///kept"
