@@ -72,7 +72,7 @@ class LocalMesos:
             check_attributes(text)
         self.containerizers = settings.check_containerizers(containerizers)
         if images is not None:
-            settings.check_images(self.containerizers)
+            settings.check_images(self.containerizers, agents)
         self._images: Images | None = None  # while it runs
         self._asked_images = images
         self.private = work_dir is None
@@ -110,7 +110,7 @@ class LocalMesos:
     @property
     def leader(self) -> str:
         """host:port of the leading master, as this process knows it; OSError while it knows none."""
-        return leader_of(self.master, 10.0)
+        return self._leader(10.0)
 
     @property
     def pid(self) -> int | None:
@@ -295,6 +295,10 @@ class LocalMesos:
                 raise LocalMesosError(f"not {what} within {self._start_timeout:g} s: {self.failure()}")
             process.wait(PROBE_INTERVAL)
 
+    def _leader(self, timeout: float) -> str:
+        told = self.election.leader
+        return leader_of(self.master, timeout) if not told or told.startswith("zk://") else told
+
     def _registered(self, timeout: float = PROBE_TIMEOUT) -> list[dict[str, Any]]:
-        agents = get(leader_of(self.master, timeout), "/master/slaves", timeout)["slaves"]
+        agents = get(self._leader(timeout), "/master/slaves", timeout)["slaves"]
         return [agent for agent in agents if agent["active"] and agent["pid"].endswith(f"@{self.master}")]
