@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import psutil
-
-from .daemonfile import DaemonFile
+from .daemonfile import DaemonFile, began
 from .errors import ConfigError, IPyMesosError, NotRunning, from_exit_code
 from .paths import Paths
+from .tls import PinnedConnection
+
+TRIES = 5  # of a request for which the daemon has no time
+LONGEST_REST = 5.0  # seconds between two of them
 
 
 class Daemon:
@@ -52,7 +54,10 @@ class Daemon:
         if not file.alive:
             cause = f": {file.error}" if file.error else " without a word"
             if paths.state_file.exists():
-                cause += "; its tasks may still run: start it again to take them over, then stop it if you want to"
+                cause += (
+                    "; its tasks may still run: `python -m ipymesos start --resume` takes them over, and then"
+                    " `python -m ipymesos stop` ends them"
+                )
             raise NotRunning(f"the {name} of the profile {profile_dir} has ended (pid {file.pid}){cause}")
         if file.error:
             raise NotRunning(f"the {name} in the profile {profile_dir} is ending: {file.error}")
@@ -73,7 +78,7 @@ class Daemon:
                     raise from_exit_code(file.exit_code, file.error)
                 if file.ready:
                     return cls(file)
-            if pid and not _runs(pid) and (file is None or file.pid != pid or not file.error):
+            if pid and not began(pid) and (file is None or file.pid != pid or not file.error):
                 again = DaemonFile.read(path)  # it may have written its error between the two looks
                 if again is not None and again.pid == pid and again.error:
                     raise from_exit_code(again.exit_code, again.error)
@@ -131,9 +136,10 @@ class Daemon:
         """Ask for the end of the cluster, and don't wait for it: see join()."""
         return self._call("POST", "stop", {"reason": reason})
 
-    def _call(self, method: str, path: str, body: object = None, wait: float = 0.0) -> dict[str, Any]:
-        where = urlsplit(self.url)
-        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=self.timeout + wait)
+    def _call(
+        self, method: str, path: str, body: object = None, wait: float = 0.0, tries: int = TRIES
+    ) -> dict[str, Any]:
+        connection = self._connection(self.timeout + wait)
         headers = {"Authorization": f"Bearer {self.file.token}", "Content-Type": "application/json"}
         try:
             data = json.dumps(body).encode() if body is not None else b"{}" if method in ("POST", "PUT") else None
@@ -146,14 +152,17 @@ class Daemon:
             raise NotRunning(f"the daemon, pid {self.pid}, has ended") from error
         finally:
             connection.close()
+        if response.status == 429 and tries > 1:  # too many at once; it was not done
+            time.sleep(min(LONGEST_REST, float(response.headers.get("Retry-After", 1))))
+            return self._call(method, path, body, wait, tries - 1)
         if response.status >= 400:
             message = str(answer.get("error", response.reason))
             raise (ConfigError if response.status in (400, 404, 413) else IPyMesosError)(message)
         return dict(answer)
 
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        where = urlsplit(self.url)
+        host, port = where.hostname or "", where.port
+        if where.scheme == "https":
+            return PinnedConnection(host, port, self.file.fingerprint, timeout)
+        return http.client.HTTPConnection(host, port, timeout=timeout)

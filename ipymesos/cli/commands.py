@@ -21,7 +21,8 @@ from .. import __version__
 from ..client import Daemon
 from ..daemon import words
 from ..daemon.progress import one_line
-from ..errors import ConfigError, IPyMesosError, NotRunning
+from ..errors import AlreadyRunning, ConfigError, IPyMesosError, NotRunning
+from ..paths import Paths
 from .options import add_options, chosen_options, locate_profile
 from .scale import scale
 
@@ -73,7 +74,13 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument(
         "-n", type=engines, metavar="ENGINES", help="how many engines to start, 1 or more (default: none yet)"
     )
-    start.usage = f"{start.prog} [-n ENGINES] [--profile NAME] [--OPTION VALUE ...] [-- ARGUMENT ...]"
+    start.usage = (
+        f"{start.prog} [-n ENGINES] [--profile NAME] [--OPTION VALUE ...] [-- ARGUMENT ...]\n"
+        f"       {start.prog} --resume [--profile NAME]"
+    )
+    start.add_argument(
+        "--resume", action="store_true", help="go on as the scheduler that was killed: its options, its engines"
+    )
     start.add_argument("--options", metavar="-", choices=["-"], help=argparse.SUPPRESS)
     start.add_argument("--verbose", action="store_true", help="log every request and call, never a key")
     start.add_argument("controller_args", nargs="*", metavar="-- ARGUMENT", help="arguments for ipcontroller, after --")
@@ -108,8 +115,10 @@ def parser() -> argparse.ArgumentParser:
 
 START = """\
 Start a cluster: register with Mesos, launch the controller and, with -n, engines. Stays in the foreground and says
-what happens; Ctrl-C, or `stop` in another terminal, ends the cluster. When it has been killed, another start takes
-over what still runs. A secret is never an argument: --secret-file, or $IPYMESOS_SECRET.
+what happens; Ctrl-C, or `stop` in another terminal, ends the cluster. When it has been killed, `start --resume` goes on
+with what still runs, as if nothing had happened. Without --resume another start takes over, too, but under its own
+options: new containers are made by them, engine sets that it doesn't name stay, and what runs goes on running.
+A secret is never an argument: --secret-file, or $IPYMESOS_SECRET.
 """
 
 
@@ -174,22 +183,43 @@ def daemon(arguments: argparse.Namespace) -> Daemon:
 
 
 def run_start(arguments: argparse.Namespace) -> int:
-    from ..daemon.app import App, Start
+    from ..daemon.app import App
+    from ..daemon.start import Start
 
-    controller_args: list[str] = arguments.controller_args
-    n: int | None = arguments.n
-    directory = locate_profile(arguments.profile, arguments.profile_dir, create=True)
-    assert directory is not None
-    if arguments.options:
+    directory = locate_profile(arguments.profile, arguments.profile_dir, create=not arguments.resume)
+    launched, start = bool(arguments.options), None
+    if arguments.resume:
+        check_resume(arguments, directory)
+    elif launched:
         n, controller_args, options = read_wish(sys.stdin.buffer.read())
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)  # who wrote it needn't stay, and no other file gets the number 0
+        start = Start(options, n, tuple(controller_args))
     else:
-        options = chosen_options(arguments, directory)
-    log_to_streams(arguments.verbose, timestamps=bool(arguments.options))
-    hint = "" if arguments.options else connecting(arguments)
-    App(Start(directory, arguments.cluster_id, options, n, tuple(controller_args), hint=hint)).run()
+        assert directory is not None
+        start = Start(chosen_options(arguments, directory), arguments.n, tuple(arguments.controller_args))
+    log_to_streams(arguments.verbose, timestamps=launched)
+    assert directory is not None
+    App(Paths(directory, arguments.cluster_id), start, launched, "" if launched else connecting(arguments)).run()
     return 0
+
+
+def check_resume(arguments: argparse.Namespace, directory: Path | None) -> None:
+    """Refuse what `start --resume` has no use for, and a profile in which there is nothing to resume."""
+    chosen = [name for name, value in vars(arguments).items() if name.startswith("option_") and value is not None]
+    if chosen or arguments.n is not None or arguments.controller_args:
+        name = chosen[0].removeprefix("option_").replace("_", "-") if chosen else "n"
+        raise ConfigError(
+            f"--resume: the options are those of the start that it goes on with; to change --{name}, leave --resume out"
+        )
+    if directory is None or not Paths(directory, arguments.cluster_id).state_file.exists():
+        try:
+            running = daemon(arguments)
+        except NotRunning:
+            name = f"cluster {arguments.cluster_id!r}" if arguments.cluster_id else "cluster"
+            where = directory or arguments.profile_dir or arguments.profile or "default"
+            raise NotRunning(f"there is no {name} to resume in the profile {where}: start one without it") from None
+        raise AlreadyRunning(f"already running, pid {running.pid}; there is nothing to resume")
 
 
 def read_wish(data: bytes) -> tuple[int | None, list[str], Any]:

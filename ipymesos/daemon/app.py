@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from traitlets import TraitError
 
-from .. import mesos
+from .. import mesos, tls
 from ..config import MesosOptions
 from ..connection import Connection
 from ..core.messages import Action, Event, ListAgents, Offered, StopWanted, Updated
@@ -79,6 +79,7 @@ class App:
         self._driver: Driver | None = None
         self._registered = self._afresh = self._torn_down = False
         self._published = ""  # the controller's task for which the connection files were written
+        self._unpublished = ""  # why they, or the daemon file, can't be written at the moment
         self._inquests: set[asyncio.Future[Updated]] = set()
 
     def run(self) -> None:
@@ -90,15 +91,15 @@ class App:
             framework = self.options.framework()  # a bad option ends here
             os.environ.pop("IPYMESOS_SECRET", None)  # it is read: what we start shall not inherit it
             asyncio.run(self._serve(cluster, framework))
-        except TraitError as error:
-            self.file.leave(ConfigError(str(error)))
-            raise
+            if self.error is not None:
+                raise self.error
         except BaseException as error:
-            self.file.leave(error)
+            try:
+                self.file.leave(ConfigError(str(error)) if isinstance(error, TraitError) else error)
+            except StoreError as problem:  # `error` is what matters
+                log.error("%s", problem)
             raise
-        self.file.leave(self.error)
-        if self.error is not None:
-            raise self.error
+        self.file.leave(None)
 
     def _begin(self) -> Cluster:
         """The cluster to begin with: a new one, or the one that a dead daemon has left."""
@@ -143,7 +144,7 @@ class App:
                 loop.add_signal_handler(number, self._on_signal, number)
         web = self._listen()
         try:
-            self.file.tell(url=web.url)
+            self.file.tell(url=web.url, fingerprint=web.fingerprint)
             url, host = framework.webui_url or web.url, socket.gethostname()
             self._framework = replace(framework, webui_url=url, hostname=host)
             self._coroner = Coroner(framework.principal, framework.secret)
@@ -162,7 +163,8 @@ class App:
         token, ip, port = self.file.content.token, self.options.ip, self.options.port
         names = [socket.gethostname(), urlsplit(self.options.webui_url).hostname or ""]
         try:
-            return WebServer(ClusterService(self), token, ip, port, names, pages=[("/", PageHandler)])
+            identity = tls.identity(self.options.certfile, self.options.keyfile)
+            return WebServer(ClusterService(self), token, ip, port, names, [("/", PageHandler)], identity)
         except (OSError, ValueError) as error:
             raise ConfigError(f"port: the REST API can't listen on {ip}:{port}: {error.strerror or error}") from error
 
@@ -266,19 +268,34 @@ class App:
         cluster = after.cluster
         if self.hint and view.phase(before) != "running" and view.phase(after) == "running":
             log.info(self.hint)
-        controller = cluster.serving
-        if controller is not None and controller.id != self._published:
-            args = cluster.spec.controller.args if cluster.spec.controller else ()
-            self.connection.write_files(self.paths, controller, args)
-            self._published = controller.id
-        if after.session.connected and not self._registered:
-            self._registered = True
-            self.file.tell(ready=True)
+        self._publish(after)
         if after.session.torn_down:
             self._torn_down = True  # the session is forgotten when the master then ends the connection
             self._end()
         elif not cluster.stopping:
             self._check_hope(cluster)
+
+    def _publish(self, state: Everything) -> None:
+        """Keep the files that others read up to date; what can't be written now is in the next turn."""
+        controller, spec = state.cluster.serving, state.cluster.spec.controller
+        try:
+            if controller is not None and controller.id != self._published:
+                self.connection.write_files(self.paths, controller, spec.args if spec else ())
+                self._published = controller.id
+            if state.session.connected and not self._registered:
+                self.file.tell(ready=True)
+                self._registered = True
+        except (OSError, StoreError) as error:
+            if not self._unpublished:
+                log.error("%s", error)
+            self._unpublished = str(error)
+        else:
+            self._unpublished = ""
+
+    @property
+    def trouble(self) -> str:
+        """What goes wrong at the moment, and is tried again."""
+        return self.owner.trouble or self._unpublished
 
     def _check_hope(self, cluster: Cluster) -> None:
         """Stop when the controller, or the engines that `start -n` asked for, can't be launched."""

@@ -2,26 +2,32 @@
 
 A turn takes all events that have come in, thinks (core), saves, and then sends: what Mesos may come to know is on
 disk before it is asked for, and an update is acknowledged only after what it says has been saved.
+
+What can't be saved (a full disk) is not sent: what has happened is remembered, nothing that follows from it is done,
+and each later turn tries again. Only a stop goes on without: it needs nothing to be remembered.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import logging
 from collections.abc import Callable, Sequence
 
 from ..core.messages import Action, Event
 from ..core.model import Cluster, Everything
 from ..core.scheduler import observe, plan, record
+from ..errors import StoreError
+from .clock import SteadyClock
 
+log = logging.getLogger("ipymesos.daemon")
 Watcher = Callable[[Everything, Everything], None]
 
 
 class Owner:
     """Everything here runs on the loop's thread; others come in by `loop.call_soon_threadsafe(owner.post, event)`.
 
-    `save` and `send` are called in this order; what they raise, or the core does, goes to `fatal` and ends the turns:
-    nothing may be sent that has not been saved. `watch`ers see the state before and after each turn that changed it.
+    `save` and `send` are called in this order. A StoreError of `save` is a trouble that may pass; whatever else they
+    raise, or the core does, goes to `fatal` and ends the turns. `watch`ers see the state before and after each turn.
     """
 
     def __init__(
@@ -30,11 +36,12 @@ class Owner:
         save: Callable[[Cluster], None],
         send: Callable[[Sequence[Action], Cluster], None],
         fatal: Callable[[Exception], None],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.state = state
         self.version = 1  # of what is worth showing: a long poll waits for another one
-        self.clock = clock
+        self.clock = clock or SteadyClock()
+        self.trouble = ""  # why the state can't be saved at the moment
         self._save, self._send, self._fatal = save, send, fatal
         self._saved: Cluster | None = None
         self._inbox: list[Event] = []
@@ -81,19 +88,35 @@ class Owner:
             for event in events:
                 state = observe(state, event, now)
             actions = plan(state, now)
-            state = record(state, actions, now)
-            if state.cluster is not self._saved and state.cluster != self._saved:
-                self._save(state.cluster)
-            self._saved = state.cluster
+            acted, trouble = record(state, actions, now), self.trouble
+            if self._keep(acted.cluster) or state.cluster.stopping:
+                state = acted
+            else:
+                actions = []
             self.state = state
             self._send(actions, state.cluster)
-            if _shown(before) != _shown(state):
+            if _shown(before) != _shown(state) or self.trouble != trouble:
                 self._bump()
             for watcher in self._watchers:
                 watcher(before, state)
         except Exception as error:  # whatever it is, the app has to end by it, and loudly
             self._broken = True
             self._fatal(error)
+
+    def _keep(self, cluster: Cluster) -> bool:
+        """Whether `cluster` is saved now."""
+        try:
+            if cluster is not self._saved and cluster != self._saved:
+                self._save(cluster)
+        except StoreError as error:
+            if not self.trouble:
+                log.error("%s; nothing new is asked of Mesos until it can", error)
+            self.trouble = str(error)
+            return False
+        if self.trouble:
+            log.warning("the state is saved again")
+        self._saved, self.trouble = cluster, ""
+        return True
 
     def _bump(self) -> None:
         self.version += 1

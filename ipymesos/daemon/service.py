@@ -27,7 +27,7 @@ class ClusterService:
     def status(self) -> dict[str, Any]:
         app, owner = self.app, self.app.owner
         error = str(app.error) if app.error else ""
-        return view.status(owner.state, owner.clock(), owner.version, app.start.cluster_id, error)
+        return view.status(owner.state, owner.clock(), owner.version, app.paths.cluster_id, error, app.trouble)
 
     async def changed(self, version: int, timeout: float) -> None:
         await self.app.owner.changed(version, timeout)
@@ -78,7 +78,7 @@ class ClusterService:
 
     def explain(self) -> dict[str, Any]:
         owner = self.app.owner
-        return view.explanation(owner.state, owner.clock())
+        return view.explanation(owner.state, owner.clock(), self.app.trouble)
 
     def stop(self, reason: str) -> dict[str, Any]:
         self.app.owner.take(StopWanted(reason))

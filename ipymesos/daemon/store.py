@@ -1,7 +1,7 @@
-"""Keep what must outlive the daemon: the Cluster and its Connection, in one file of their owner alone.
+"""Keep what must outlive the daemon: the Cluster, its Connection and how it was started, in one file of their owner.
 
 The file is always whole: every save writes a new one and renames it over the old. It holds the keys, so it is
-refused when others may read it.
+refused when others may read it. What can't be read is never overwritten: somebody's engines may depend on it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..connection import Connection
 from ..core.model import Cluster
@@ -17,7 +20,17 @@ from ..errors import StoreError
 from ..paths import write_private
 from .codec import decode, encode
 
-VERSION = 1
+VERSION = 2
+ELSE = "or move it away; Mesos ends what is left of that cluster after its failover_timeout"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What one file keeps. `start` is Start.to_json()."""
+
+    cluster: Cluster
+    connection: Connection
+    start: Mapping[str, Any]
 
 
 class FileStore:
@@ -26,40 +39,60 @@ class FileStore:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def load(self) -> tuple[Cluster, Connection] | None:
+    def load(self) -> Saved | None:
         """What the last save kept; None if nothing was, or it was removed."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(descriptor, "rb") as file:
-                status = os.fstat(file.fileno())
-                if status.st_uid != os.getuid():
-                    raise StoreError(f"{self.path} belongs to user {status.st_uid}, not to you: move it away")
-                if mode := stat.S_IMODE(status.st_mode) & 0o077:
-                    raise StoreError(
-                        f"{self.path} holds keys and others may read or write it (mode {mode | 0o600:o}):"
-                        f" chmod 600 {self.path}, or remove it and start with new keys"
-                    )
+                self._check(os.fstat(file.fileno()))
                 content = json.load(file)
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except OSError as error:
             raise StoreError(f"the state in {self.path} can't be read: {error}") from error
+        except (ValueError, RecursionError):
+            raise StoreError(f"{self.path} is damaged: put a copy of it back, {ELSE}") from None
         try:
-            if content["version"] != VERSION:
+            version = content["version"]
+            if version != VERSION and isinstance(version, int):
+                age = "a newer" if version > VERSION else "an older"
                 raise StoreError(
-                    f"{self.path} was written in version {content['version']}; this program reads {VERSION}"
+                    f"{self.path} was written by {age} ipymesos (state version {version}, this one has {VERSION}):"
+                    f" use that ipymesos to stop its cluster, {ELSE}"
                 )
-            return decode(Cluster, content["cluster"]), Connection.from_json(content["connection"])
-        except (KeyError, TypeError, ValueError) as error:
+            return Saved(
+                decode(Cluster, content["cluster"]),
+                Connection.from_json(content["connection"]),
+                dict(content["start"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             # not the values: one of them may be a key
-            raise StoreError(f"{self.path} isn't a state of ipymesos ({type(error).__name__}); move it away") from None
+            raise StoreError(
+                f"{self.path} isn't a state of ipymesos ({type(error).__name__}): put the right one back, {ELSE}"
+            ) from None
 
-    def save(self, cluster: Cluster, connection: Connection) -> None:
-        content = {"version": VERSION, "cluster": encode(cluster), "connection": connection.to_json()}
+    def _check(self, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError(f"{self.path} isn't a file: move it away")
+        if status.st_uid != os.getuid():
+            raise StoreError(f"{self.path} belongs to user {status.st_uid}, not to you: move it away")
+        if mode := stat.S_IMODE(status.st_mode) & 0o077:
+            raise StoreError(
+                f"{self.path} holds keys and others may read or write it (mode {mode | 0o600:o}):"
+                f" chmod 600 {self.path}, or remove it and start with new keys"
+            )
+
+    def save(self, saved: Saved) -> None:
+        content = {
+            "version": VERSION,
+            "start": dict(saved.start),
+            "cluster": encode(saved.cluster),
+            "connection": saved.connection.to_json(),
+        }
         try:
             write_private(self.path, json.dumps(content).encode())
         except OSError as error:
-            raise StoreError(f"the state can't be kept in {self.path}: {error}") from error
+            raise StoreError(f"the state can't be kept in {self.path}: {error.strerror or error}") from error
 
     def remove(self) -> None:
         try:

@@ -9,7 +9,9 @@ from typing import Any
 from .. import __version__
 from ..core import policy
 from ..core.explain import Explanation, explain
-from ..core.model import CONTROLLER, Cluster, Everything, State, Task
+from ..core.model import CONTROLLER, Cluster, Everything, Task
+
+LOST = "no Mesos master answers; what runs goes on running, and nothing else can begin"
 
 
 def phase(state: Everything) -> str:
@@ -25,7 +27,10 @@ def gave_up(cluster: Cluster, group: str) -> str:
     return setback.message if setback and setback.final and not policy.live(cluster, group) else ""
 
 
-def status(state: Everything, now: float, version: int, cluster_id: str, error: str = "") -> dict[str, Any]:
+def status(
+    state: Everything, now: float, version: int, cluster_id: str, error: str = "", trouble: str = ""
+) -> dict[str, Any]:
+    """`error` is why the daemon ends, `trouble` what it can't do at the moment and tries again."""
     cluster, session = state.cluster, state.session
     explanation = explain(state, now)
     messages = {group.group: group.message for group in explanation.groups}
@@ -40,9 +45,11 @@ def status(state: Everything, now: float, version: int, cluster_id: str, error: 
         "connected": session.connected,
         "state": phase(state),
         "error": error,
+        "trouble": trouble,
+        "now": now,
         "controller": _controller(cluster, messages.get(CONTROLLER, "")),
         "engines": {name: engine_set(state, name, messages.get(name, "")) for name in _sets(cluster)},
-        "explain": error or explanation.summary,
+        "explain": error or summary(explanation, state, trouble),
         "exits": [
             {
                 "task": end.task_id,
@@ -121,6 +128,20 @@ def _engine(task: Task) -> dict[str, Any]:
     }
 
 
-def explanation(state: Everything, now: float) -> dict[str, Any]:
+def explanation(state: Everything, now: float, trouble: str = "") -> dict[str, Any]:
     said: Explanation = explain(state, now)
-    return {"summary": said.summary, "text": said.text, "groups": [asdict(group) for group in said.groups]}
+    return {
+        "summary": summary(said, state, trouble),
+        "text": "\n".join(_with(trouble, said.text, state, said)),
+        "groups": [asdict(group) for group in said.groups],
+    }
+
+
+def summary(said: Explanation, state: Everything, trouble: str = "") -> str:
+    return "; ".join(_with(trouble, said.summary, state, said))
+
+
+def _with(trouble: str, text: str, state: Everything, said: Explanation) -> list[str]:
+    """What the shell around the core has to add: its own trouble, and that nobody is there to ask."""
+    lost = not state.session.connected and not said.groups and not state.cluster.stopping
+    return [line for line in (trouble, LOST if lost else text) if line]

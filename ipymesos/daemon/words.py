@@ -10,7 +10,7 @@ from .progress import one_line
 
 def status(status: dict[str, Any], now: float | None = None) -> str:
     """A page for people: what runs where, and what it waits for."""
-    now = time.time() if now is None else now
+    now = status.get("now", time.time()) if now is None else now
     master = f"master {status['master']}" if status["connected"] else "no master"
     lines = [
         f"{status['name']}{' ' + status['cluster_id'] if status['cluster_id'] else ''}: {status['state']},"

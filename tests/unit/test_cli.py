@@ -16,7 +16,7 @@ from ipymesos import __version__
 from ipymesos.cli import commands as cli
 from ipymesos.cli.options import add_options, chosen_options, locate_profile, profile_config
 from ipymesos.config import MesosOptions
-from ipymesos.daemonfile import DaemonFile
+from ipymesos.daemonfile import DaemonFile, began
 from ipymesos.errors import ConfigError
 from ipymesos.paths import Paths
 
@@ -124,7 +124,7 @@ def test_a_live_daemon_is_not_disturbed(capsys: pytest.CaptureFixture[str], tmp_
     parent = psutil.Process().parent()
     assert parent is not None
     file = Paths(tmp_path).daemon_file
-    DaemonFile(parent.pid, parent.create_time(), "http://127.0.0.1:1", "token", True).write(file)
+    DaemonFile(parent.pid, began(parent.pid), "http://127.0.0.1:1", "token", True).write(file)
     before = file.read_bytes()
     code, _, err = run(capsys, "start", "--profile-dir", str(tmp_path), "--container", "process")
     assert code == 10 and f"already running, pid {parent.pid}" in err

@@ -17,7 +17,7 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from ipymesos.client import Daemon
-from ipymesos.daemonfile import DaemonFile
+from ipymesos.daemonfile import DaemonFile, began
 from ipymesos.launcher import MesosControllerLauncher, MesosEngineSetLauncher, MesosLauncher
 from ipymesos.launcher.base import signal_number
 from ipymesos.launcher.spawn import tail
@@ -87,7 +87,7 @@ def test_what_is_gone_is_not_running(cls: type[MesosLauncher], tmp_path: Path) -
 def test_a_daemon_that_does_not_answer_is_not_gone(tmp_path: Path) -> None:
     """Its process lives, nobody listens: ipyparallel would forget the cluster, which may still run."""
     myself = psutil.Process()
-    file = DaemonFile(myself.pid, myself.create_time(), url="http://127.0.0.1:1", token="t", ready=True)
+    file = DaemonFile(myself.pid, began(myself.pid), url="http://127.0.0.1:1", token="t", ready=True)
     file.write(Paths(tmp_path).daemon_file)
     config = Config()
     config.MesosLauncher.memory = "damaged since"

@@ -11,10 +11,13 @@ from ipymesos.core.messages import (
     Action,
     Disconnected,
     EnginesWanted,
+    Kill,
     Launch,
     Offered,
+    Rescinded,
     StopWanted,
     Subscribed,
+    Teardown,
     Ticked,
     Updated,
 )
@@ -98,16 +101,62 @@ def test_an_update_is_acknowledged_after_it_is_saved() -> None:
     with_shell(test)
 
 
-def test_what_cannot_be_saved_is_not_sent_and_ends_it() -> None:
+def test_what_cannot_be_saved_is_not_sent_until_it_can() -> None:
     async def test(shell: Shell) -> None:
         shell.owner.take(Subscribed("f", "m"))
         shell.done.clear()
         shell.full = True
+        version = shell.owner.version
         shell.owner.take(Offered((OFFER,)))
-        assert shell.done == [] and isinstance(shell.errors[0], StoreError)
+        assert shell.owner.trouble == "the disk is full" and shell.owner.version > version
+        shell.owner.take(EnginesWanted("a", 1, ENGINE))
+        assert shell.done == [] and not shell.errors
+        shell.full = False
+        shell.owner.take(Ticked())  # nothing was lost meanwhile
+        assert shell.words == ["save", "send"] and not shell.owner.trouble
+        (launch,) = shell.sent(Launch)
+        assert [task.group for task in launch.tasks] == ["controller", "a"]
+
+    with_shell(test)
+
+
+def test_an_offer_that_was_withdrawn_meanwhile_is_not_used() -> None:
+    async def test(shell: Shell) -> None:
+        shell.owner.take(Subscribed("f", "m"))
+        shell.full = True
+        shell.owner.take(Offered((OFFER,)))
+        shell.owner.take(Rescinded("o1"))
         shell.full = False
         shell.owner.take(Ticked())
-        assert shell.done == [] and len(shell.errors) == 1  # there are no turns any more
+        assert not shell.sent(Launch)
+
+    with_shell(test)
+
+
+def test_an_update_that_cannot_be_saved_is_not_acknowledged_until_it_is() -> None:
+    async def test(shell: Shell) -> None:
+        shell.owner.take(Subscribed("f", "m"))
+        shell.owner.take(Offered((OFFER,)))
+        shell.full = True
+        shell.owner.take(Updated("controller-1", "agent", "TASK_RUNNING", uuid="u"))
+        assert not shell.sent(Acknowledge)
+        shell.full = False
+        shell.owner.take(Ticked())
+        assert shell.sent(Acknowledge) == [Acknowledge("controller-1", "agent", "u")]
+
+    with_shell(test)
+
+
+def test_a_stop_needs_no_room() -> None:
+    async def test(shell: Shell) -> None:
+        shell.owner.take(Subscribed("f", "m"))
+        shell.owner.take(Offered((OFFER,)))
+        shell.full = True
+        shell.owner.take(StopWanted("enough"))
+        assert [kill.task_id for kill in shell.sent(Kill)] == ["controller-1"]
+        shell.owner.take(Updated("controller-1", "agent", "TASK_KILLED", uuid="u"))
+        shell.owner.take(Ticked())
+        assert shell.sent(Teardown) and not shell.errors
 
     with_shell(test)
 

@@ -27,7 +27,7 @@ from ipymesos.core.model import (
     Task,
 )
 from ipymesos.daemon.codec import decode, encode
-from ipymesos.daemon.store import FileStore
+from ipymesos.daemon.store import FileStore, Saved
 from ipymesos.errors import StoreError
 
 
@@ -58,14 +58,18 @@ def test_any_cluster_comes_back(cluster: Cluster) -> None:
     assert json.dumps(encode(decode(Cluster, json.loads(text)))) == text  # as text, since nan == nan is false
 
 
+def saved() -> Saved:
+    return Saved(a_cluster(), Connection.new(), {"options": {"master": "host:5050"}, "n": 4})
+
+
 def test_kept_and_loaded(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "security" / "ipymesos-state.json")
     assert store.load() is None
-    cluster, connection = a_cluster(), Connection.new()
-    store.save(cluster, connection)
-    assert store.load() == (cluster, connection)
+    kept = saved()
+    store.save(kept)
     loaded = store.load()
-    assert loaded is not None and loaded[0].tasks["c-1"].state is State.LAUNCHING
+    assert loaded == kept
+    assert loaded is not None and loaded.cluster.tasks["c-1"].state is State.LAUNCHING
     assert stat.S_IMODE(os.stat(store.path).st_mode) == 0o600
     assert os.listdir(store.path.parent) == [store.path.name]  # no temporary file is left
     store.remove()
@@ -75,24 +79,24 @@ def test_kept_and_loaded(tmp_path: Path) -> None:
 
 def test_a_failed_save_leaves_the_old_state_whole(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "state.json")
-    cluster, connection = a_cluster(), Connection.new()
-    store.save(cluster, connection)
+    kept = saved()
+    store.save(kept)
     with pytest.raises(TypeError):
-        store.save(Cluster(name=object()), connection)  # type: ignore[arg-type]
-    assert store.load() == (cluster, connection)
+        store.save(Saved(Cluster(name=object()), kept.connection, {}))  # type: ignore[arg-type]
+    assert store.load() == kept
     assert os.listdir(tmp_path) == ["state.json"]
 
 
 def test_refuses_what_others_may_read_and_names_the_fix(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "state.json")
-    store.save(a_cluster(), Connection.new())
+    store.save(saved())
     os.chmod(store.path, 0o640)
     with pytest.raises(StoreError, match=f"chmod 600 {store.path}"):
         store.load()
 
 
 def test_refuses_a_link(tmp_path: Path) -> None:
-    FileStore(tmp_path / "elsewhere.json").save(a_cluster(), Connection.new())
+    FileStore(tmp_path / "elsewhere.json").save(saved())
     (tmp_path / "state.json").symlink_to(tmp_path / "elsewhere.json")
     with pytest.raises(StoreError, match=str(tmp_path / "state.json")):
         FileStore(tmp_path / "state.json").load()
@@ -104,11 +108,15 @@ def test_refuses_a_link(tmp_path: Path) -> None:
         "",
         "[]",
         "{}",
-        '{"version": 1, "cluster": {"name": 3}, "connection": {}}',
-        '{"version": 1, "cluster": {"name": "x", "colour": "red"}, "connection": {}}',
-        '{"version": 1, "cluster": {"name": "x", "tasks": []}, "connection": {}}',
-        '{"version": 1, "cluster": {"name": "x", "tasks": {"t": {"state": "asleep"}}}, "connection": {}}',
-        '{"version": 1, "cluster": {"name": "x"}, "connection": {"key": "secret-key"}}',
+        '{"version": 2, "cluster": {"name": 3}, "connection": {}}',
+        '{"version": 2, "cluster": {"name": "x", "colour": "red"}, "connection": {}}',
+        '{"version": 2, "cluster": {"name": "x", "tasks": []}, "connection": {}}',
+        '{"version": 2, "cluster": {"name": "x", "tasks": {"t": {"state": "asleep"}}}, "connection": {}}',
+        '{"version": 2, "cluster": {"name": "x"}, "connection": {"key": "secret-key"}}',
+        '{"version": 2, "cluster": {"name": "x"}, "connection": {"cluster_id": "", "key": "secret-key"}, "start": {}}',
+        '{"version": "2"}',
+        '{"version": 2.0, "cluster": 1e999}',
+        "[" * 100_000,
         "\udc80",
     ],
 )
@@ -121,14 +129,23 @@ def test_refuses_what_is_no_state_and_shows_no_key(tmp_path: Path, content: str)
     assert "secret-key" not in str(caught.value)
 
 
-def test_refuses_another_version(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version, age", [(1, "an older"), (3, "a newer")])
+def test_refuses_another_version_and_leaves_it_alone(tmp_path: Path, version: int, age: str) -> None:
     store = FileStore(tmp_path / "state.json")
-    store.save(a_cluster(), Connection.new())
-    store.path.write_text(store.path.read_text().replace('"version": 1', '"version": 2'))
-    with pytest.raises(StoreError, match="version 2; this program reads 1"):
+    store.save(saved())
+    text = store.path.read_text().replace('"version": 2', f'"version": {version}')
+    store.path.write_text(text)
+    with pytest.raises(StoreError, match=f"was written by {age} ipymesos .* use that ipymesos to stop its cluster"):
         store.load()
+    assert store.path.read_text() == text
+
+
+def test_what_is_no_file_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "state.json", 0o600)
+    with pytest.raises(StoreError, match="isn't a file: move it away"):
+        FileStore(tmp_path / "state.json").load()
 
 
 def test_says_where_it_cannot_write() -> None:
     with pytest.raises(StoreError, match="/proc/nowhere/state.json"):
-        FileStore(Path("/proc/nowhere/state.json")).save(a_cluster(), Connection.new())
+        FileStore(Path("/proc/nowhere/state.json")).save(saved())
