@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ..config import MesosOptions
 from ..errors import MesosError
-from ..local import LocalMesos, LocalMesosError
+from ..local import LocalFleet, LocalMesos, LocalMesosError
 
 log = logging.getLogger("ipymesos.daemon")
 T = TypeVar("T")
@@ -23,16 +23,9 @@ async def master_of(options: MesosOptions) -> AsyncIterator[str]:
     if options.master != "local":
         yield options.master
         return
-    agents, kind = options.local_agents, options.container_kind
-    log.info("starting a private Mesos (agents: %d)", agents)
+    log.info("starting a private Mesos (agents: %d)", options.local_agents)
     try:
-        # What it can't run, it refuses at once.
-        images = {options.image, options.controller_image or options.image}
-        mesos = LocalMesos(
-            agents=agents,
-            containerizers="docker,mesos" if kind == "docker" else "mesos",
-            images=sorted(images - {""}) if kind == "mesos" else None,
-        )
+        mesos = _made_for(options)
     except LocalMesosError as error:
         raise MesosError(f"the private Mesos: {error}") from error
     try:
@@ -43,6 +36,15 @@ async def master_of(options: MesosOptions) -> AsyncIterator[str]:
         yield mesos.master
     finally:
         await in_thread(mesos.stop)
+
+
+def _made_for(options: MesosOptions) -> LocalMesos | LocalFleet:
+    agents, kind = options.local_agents, options.container_kind
+    if kind != "mesos":
+        return LocalMesos(agents, containerizers="docker,mesos" if kind == "docker" else "mesos")
+    images = sorted({options.image, options.controller_image or options.image} - {""})
+    # Agents that run images need a process each.
+    return LocalMesos(images=images) if agents == 1 else LocalFleet(agents, images=images)
 
 
 async def in_thread(function: Callable[..., T], *args: object) -> T:

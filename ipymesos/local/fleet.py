@@ -47,8 +47,8 @@ class LocalFleet:
 
         def process(count: int, election: Election, offer: str = "", traits: str = "") -> LocalMesos:
             return LocalMesos(
-                count, ip=ip, resources=offer, attributes=traits, containerizers=containerizers, images=images,
-                version=version, archive=archive, credentials=credentials, roles=roles, environment=environment,
+                count, ip=ip, resources=offer, attributes=traits, containerizers=containerizers, version=version,
+                images=images if count else None, archive=archive, credentials=credentials, roles=roles, environment=environment,
                 start_timeout=start_timeout, election=election,
             )  # fmt: skip
 

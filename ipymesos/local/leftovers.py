@@ -24,19 +24,18 @@ PATIENCE = 5.0  # s for killed processes to leave their control groups
 OCTAL = re.compile(r"\\([0-7]{3})")  # how mountinfo writes blanks (proc_pid_mountinfo(5))
 
 
-def group(work_dir: str | os.PathLike[str], agent: int) -> str:
-    """The name of the control group (`--cgroups_root`) that an agent keeps its containers in."""
-    return f"{_prefix(os.fspath(work_dir))}{agent}"
+def group(work_dir: str) -> str:
+    """The name of the control group (`--cgroups_root`) that the agent keeps its containers in.
 
-
-def _prefix(work_dir: str) -> str:
-    return f"ipymesos-{hashlib.sha256(work_dir.encode()).hexdigest()[:16]}-"
+    Nobody else may have it: an agent that starts ends whatever it does not know there.
+    """
+    return f"ipymesos-{hashlib.sha256(work_dir.encode()).hexdigest()[:16]}"
 
 
 def undo(work_dir: str) -> str:
     """ "" or what is left. Its processes must have been ended; those still in its control groups are killed."""
     hierarchies = [path for kind, path, _ in mounts() if kind == "cgroup"]
-    problems = [_remove_group(top) for hierarchy in hierarchies for top in _groups(hierarchy, work_dir)]
+    problems = [_remove_group(Path(hierarchy, group(work_dir))) for hierarchy in hierarchies]
     links: set[str] = set()
     for kind, path, options in reversed(mounts()):
         if path == work_dir or path.startswith(work_dir + "/"):
@@ -76,10 +75,6 @@ def _remove_links(folder: str, work_dir: str) -> None:
         os.rmdir(folder)
     except FileNotFoundError:
         return  # the agent did it
-
-
-def _groups(hierarchy: str, work_dir: str) -> list[Path]:
-    return sorted(Path(hierarchy).glob(f"{_prefix(work_dir)}[0-9]*"))
 
 
 def _remove_group(top: Path) -> str:

@@ -48,10 +48,12 @@ def _check_docker() -> None:
         raise FlagError(f"--containerizers: docker is asked for, but Docker does not answer ({problem}); {advice}")
 
 
-def check_images(containerizers: str) -> None:
+def check_images(containerizers: str, agents: int) -> None:
     """FlagError where the Mesos containerizer cannot run images (linux_launcher.cpp, filesystem/linux.cpp)."""
     if "mesos" not in containerizers:
         raise FlagError(f"--image: containerizers {containerizers!r} know no such images; allowed: mesos, docker,mesos")
+    if agents > 1:  # local.cpp has the posix launcher then
+        raise FlagError(f"--image: {agents} agents of one process cannot run images; allowed: 1, or a LocalFleet")
     lacks = []
     if os.geteuid() != 0:
         lacks.append("root's rights")
@@ -70,7 +72,7 @@ def image_flags(work_dir: Path) -> dict[str, str]:
     return {
         "MESOS_LAUNCHER": "linux",
         "MESOS_ISOLATION": "filesystem/linux,docker/runtime,cgroups/cpu,cgroups/mem,namespaces/ipc",
-        "MESOS_CGROUPS_ROOT": f"file://{work_dir}/flags/cgroups_root",
+        "MESOS_CGROUPS_ROOT": leftovers.group(str(work_dir)),
         "MESOS_IMAGE_PROVIDERS": "docker",
         "MESOS_IMAGE_PROVISIONER_BACKEND": "overlay",
         "MESOS_DOCKER_REGISTRY": str(work_dir / "images" / "registry"),

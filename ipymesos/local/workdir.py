@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import agents as offered
-from . import leftovers
 from .election import Election
 from .errors import FlagError, LocalMesosError
 from .ports import Block, Locks, retake_blocks, take_blocks
@@ -145,8 +144,6 @@ def write_recipe(work_dir: Path, library: Path, agents: list[Agent], election: E
     fifos = {
         str(flags / "resources"): [agent.resources for agent in agents],
         str(flags / "attributes"): [agent.attributes for agent in agents],
-        # Where images can be run. An agent that recovers ends whatever it does not know in its control group.
-        str(flags / "cgroups_root"): [leftovers.group(work_dir, number) for number in range(len(agents))],
     }
     recipe = work_dir / "recipe.json"
     _write(recipe, json.dumps({"library": str(library), "fifos": fifos} | asdict(election)))
