@@ -21,6 +21,7 @@ from traitlets import TraitError
 
 from .. import errors
 from ..daemonfile import DaemonFile
+from ..following.cluster import follow
 from . import spawn
 from .base import ANSWER_TIMEOUT, GRACE, MesosLauncher, StartError, exit_code, signal_number
 from .engines import MesosEngineSetLauncher, check_n
@@ -91,6 +92,10 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
             # The daemon gives the connection to our engines. Left on, this would put the key into `environment`, and
             # make the engines' launch wait for the controller's.
             cluster.send_engines_connection_env = False
+
+    def _follow(self, *, started_here: bool) -> None:
+        super()._follow(started_here=started_here)
+        follow(self.parent)  # its clients shall stay with it when its controller dies or moves
 
     def _split_controller_args(self) -> list[str]:
         """Arguments for ipcontroller, without the two that the launch itself decides."""
