@@ -14,10 +14,13 @@ from .election import Election
 from .errors import FlagError, LocalMesosError
 
 AT_ONCE = 4  # processes that boot at the same time
+# An agent that is silent for ten seconds is unreachable, and an agent that hears no master for as long looks for one;
+# without these flags it would be 75.
+PINGS = {"MESOS_AGENT_PING_TIMEOUT": "2secs", "MESOS_MAX_AGENT_PING_TIMEOUTS": "5"}
 
 
 class LocalFleet:
-    """Masters and agents, each a `LocalMesos` with kill() and restart(). A context manager, or start() and stop().
+    """Masters and agents, each a `LocalMesos`: kill(), crash(), restart(). A context manager, or start(), stop().
 
     agents, masters: how many processes of each. zookeeper: "zk://host:port/path" of a ZooKeeper that runs, at which
     the masters elect their leader; needed for more than one. The rest is as for `LocalMesos`, for all processes.
@@ -47,9 +50,9 @@ class LocalFleet:
 
         def process(count: int, election: Election, offer: str = "", traits: str = "") -> LocalMesos:
             return LocalMesos(
-                count, ip=ip, resources=offer, attributes=traits, containerizers=containerizers, version=version,
-                images=images if count else None, archive=archive, credentials=credentials, roles=roles, environment=environment,
-                start_timeout=start_timeout, election=election,
+                count, ip=ip, resources=offer, attributes=traits, containerizers=containerizers,
+                images=images if count else None, version=version, archive=archive, credentials=credentials,
+                roles=roles, environment=environment, start_timeout=start_timeout, election=election,
             )  # fmt: skip
 
         self._zookeeper = zookeeper

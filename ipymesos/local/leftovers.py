@@ -21,6 +21,7 @@ from pathlib import Path
 
 MNT_DETACH = 2  # umount2(2)
 PATIENCE = 5.0  # s for killed processes to leave their control groups
+LINKS = "agents/*/work/provisioner/containers/*/backends/overlay/scratch/*/links"  # to folders of links to layers
 OCTAL = re.compile(r"\\([0-7]{3})")  # how mountinfo writes blanks (proc_pid_mountinfo(5))
 
 
@@ -36,15 +37,13 @@ def undo(work_dir: str) -> str:
     """ "" or what is left. Its processes must have been ended; those still in its control groups are killed."""
     hierarchies = [path for kind, path, _ in mounts() if kind == "cgroup"]
     problems = [_remove_group(Path(hierarchy, group(work_dir))) for hierarchy in hierarchies]
-    links: set[str] = set()
-    for kind, path, options in reversed(mounts()):
+    for _, path, _ in reversed(mounts()):
         if path == work_dir or path.startswith(work_dir + "/"):
-            if kind == "overlay":
-                links |= {os.path.dirname(lower) for lower in _lowerdirs(options)}
             if ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(path), MNT_DETACH) != 0:
                 problems.append(f"{path} could not be unmounted: {os.strerror(ctypes.get_errno())}")
-    for folder in links:
-        _remove_links(folder, work_dir)
+    for link in Path(work_dir).glob(LINKS):
+        _remove_links(os.path.realpath(link), work_dir)
+        link.unlink()
     return "; ".join(filter(None, problems))
 
 
@@ -57,11 +56,6 @@ def mounts() -> list[tuple[str, str, str]]:
         kind, _, options = after.split(" ", 2)
         found.append((kind, path, options))
     return found
-
-
-def _lowerdirs(options: str) -> list[str]:
-    value = next((option for option in options.split(",") if option.startswith("lowerdir=")), "lowerdir=")
-    return [path for path in value.removeprefix("lowerdir=").split(":") if path]
 
 
 def _remove_links(folder: str, work_dir: str) -> None:
