@@ -21,6 +21,7 @@ from .kernel import Kernel
 from .link import Handshakes
 from .move import Mover
 from .redact import hide_in_logs
+from .retire import Retirement, wait_until_sent
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -47,6 +48,7 @@ class Engine(upstream.IPEngine):
         super().__init__(**kwargs)
         self._report = report
         self._mover = Mover(self, orders, controller)
+        self._retirement = Retirement(self)
         self._topics: dict[Any, str] = {}
         self.ending = False  # cleanly, on purpose
         self.ended_by = 0  # the signal that wanted it
@@ -124,6 +126,14 @@ class Engine(upstream.IPEngine):
         self._report({"event": "leaving"})
         await self._shutdown_request(stream, ident, parent)
 
+    def init_signal(self) -> None:
+        super().init_signal()
+        signal.signal(signal.SIGTERM, self._retire)
+        signal.signal(signal.SIGHUP, self._signal_stop)  # at once: nobody is left to work for
+
+    def _retire(self, sig: int, frame: Any) -> None:
+        self._retirement.begin(lambda: self._signal_stop(sig, frame))
+
     def _signal_stop(self, sig: int, frame: Any) -> None:
         self.ending, self.ended_by = True, sig
         super()._signal_stop(sig, frame)
@@ -164,6 +174,7 @@ def _signum(wanted: int | str) -> int:
 def _forked_by_user() -> None:
     """A process that the user's code forks shall end by SIGTERM, as multiprocessing.Pool expects of its workers."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def run(payload: dict[str, Any], report: Report, orders: int) -> None:
@@ -180,6 +191,6 @@ def run(payload: dict[str, Any], report: Report, orders: int) -> None:
     )
     app.initialize([f"--cluster-id={payload.get('cluster_id', '')}", *payload.get("args", ())])
     app.start()
-    time.sleep(LAST_WORDS)
+    wait_until_sent()
     if app.ended_by:
         sys.exit(-app.ended_by)

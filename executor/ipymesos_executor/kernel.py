@@ -9,6 +9,7 @@ import zmq
 from ipyparallel.engine.kernel import IPythonParallelKernel
 from zmq.eventloop.zmqstream import ZMQStream
 
+from . import load
 from .replies import Replies
 
 ANSWERS = ("apply_reply", "execute_reply")
@@ -33,6 +34,7 @@ class Kernel(IPythonParallelKernel):  # type: ignore[misc]
         self.replies = Replies()
         self._offered: deque[zmq.Socket] = deque()  # from the control thread
         self._dispatching = 0
+        self.requests = 0  # read from the shell socket and not done yet
         super().__init__(**kwargs)
 
     def start(self) -> Any:
@@ -57,16 +59,26 @@ class Kernel(IPythonParallelKernel):  # type: ignore[misc]
 
     def _listen(self, stream: ZMQStream) -> None:
         self.shell_stream = stream
-        stream.on_recv(lambda frames: self._receive(Request(frames, stream)), copy=False)
+        stream.on_recv(lambda frames: self._take(Request(frames, stream)), copy=False)
+
+    def _take(self, request: Request) -> Any:
+        self.requests += 1
+        return self._receive(request)
 
     async def dispatch_shell(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         if isinstance(msg, Request) and self.parent.has_left(msg.stream):
+            self.requests -= 1
             return
         self._dispatching += 1
+        if self._dispatching == 1:
+            load.mine.begin()
         try:
             await super().dispatch_shell(msg, *args, **kwargs)
         finally:
             self._dispatching -= 1
+            self.requests -= isinstance(msg, Request)
+            if not self._dispatching:
+                load.mine.end()
             self._adopt()
 
     def should_handle(self, stream: ZMQStream, msg: dict[str, Any], idents: list[bytes]) -> Any:

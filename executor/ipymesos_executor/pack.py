@@ -157,6 +157,8 @@ class Pack:
         for task in list(self.tasks.values()):
             task.verdict = task.verdict or Verdict(state, message)
             self.end_task(task, LAST_GRACE)
+            if task.kind == "engine":
+                self.send_signal(task, signal.SIGHUP)  # there is no time to retire
         self.rest()
 
     # --- from the zygote -----------------------------------------------------------------------------------

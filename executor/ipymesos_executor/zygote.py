@@ -297,6 +297,8 @@ class Zygote:
     def end(self) -> None:
         """End all children. The hub is told of them as far as it still listens."""
         processes.send(list(self.children), signal.SIGTERM)
+        engines = [pid for pid, known in self.children.items() if known.payload["kind"] == "engine"]
+        processes.send(engines, signal.SIGHUP)  # there is no time to retire
         if not self.wait_for(self.children, FAREWELL):
             processes.send([*self.children, *processes.session_members(*self.children)], signal.SIGKILL)
             self.wait_for(self.children, FAREWELL)

@@ -55,6 +55,8 @@ class World:
         self.pack.kill(event)
 
     def hear(self, event: str, task: str = "", **more: Any) -> None:
+        if event == "registered":
+            more = {"controller": "c1", "address": {}, **more}
         self.pack.heard({"event": event, "task": task, **more})
 
     def run(self, seconds: float = 0.1) -> int:
@@ -199,7 +201,7 @@ def test_shutdown_ends_all(world: World) -> None:
     world.pack.shutdown("TASK_KILLED", "the executor was shut down")
     world.pack.shutdown("TASK_FAILED", "again", 1)
     world.launch("late")
-    assert world.did()[2:] == [("signal", "e1", 15), ("signal", "e2", 15)]
+    assert world.did()[2:] == [("signal", name, signum) for name in ("e1", "e2") for signum in (15, 1)]
     world.hear("exited", "e1", oom="", status=0)
     world.hear("exited", "e2", oom="", status=-15)
     assert world.run() == 0
