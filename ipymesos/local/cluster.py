@@ -187,6 +187,14 @@ class LocalMesos:
                 os.kill(pid, signal.SIGKILL)
                 process.wait()
 
+    def crash(self) -> None:
+        """As kill(), and all executors and containers with it: as when a machine loses its power."""
+        with self._lock:
+            self.kill()
+            problem = keeper.end_everything(str(self.work_dir), "docker" in self.containerizers, grace=0.0)
+        if problem:
+            raise LocalMesosError(f"not everything of the local Mesos has ended: {problem}")
+
     def restart(self, wait: bool = True) -> None:
         """Kill Mesos if it still runs, and start it again on the same port and work dir; wait until it is as before."""
         with self._lock:

@@ -141,8 +141,11 @@ def bury() -> list[tuple[int, int]]:
         dead.append((pid, status))
 
 
-def end_everything(work_dir: str, docker: bool, reaper: int | None = None) -> str:
-    """End what runs under the work dir, and all below us when we are the `reaper`; "" or what could not be ended."""
+def end_everything(work_dir: str, docker: bool, reaper: int | None = None, grace: float = GRACE) -> str:
+    """End what runs under the work dir, and all below us when we are the `reaper`; "" or what could not be ended.
+
+    grace: seconds between the polite end and the other one.
+    """
     problem = remove_containers(work_dir) if docker else ""
     began = time.monotonic()
     asked: set[int] = set()
@@ -156,7 +159,7 @@ def end_everything(work_dir: str, docker: bool, reaper: int | None = None) -> st
         if passed > PATIENCE:
             return f"processes that could not be ended: {', '.join(map(str, sorted(pids)))}"
         for pid in pids:
-            if passed > GRACE:
+            if passed >= grace:
                 send(pid, signal.SIGKILL)
             elif pid not in asked:
                 send(pid, signal.SIGTERM)
