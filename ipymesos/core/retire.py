@@ -58,19 +58,20 @@ def _engines(state: Everything, group: str, now: float) -> Iterator[Action]:
     cluster = state.cluster
     n = policy.wanted(cluster).get(group, 0)
     staying = policy.staying(cluster, group)
-    leaving = [t for t in policy.live(cluster, group) if t not in staying]
-    usable = policy.usable(cluster, group)
-    replaced = sum(task in usable for task in staying) + len(leaving) - n  # leaving ones that nobody will miss
+    stay = {task.id for task in staying}
+    leaving = [t for t in policy.live(cluster, group) if t.id not in stay]
+    usable = sum(task.id in stay for task in policy.usable(cluster, group))
+    replaced = usable + len(leaving) - n  # leaving ones that nobody will miss
     spec = policy.spec_of(cluster, group)
     margin = spec.grace if isinstance(spec, EngineSpec) else 0.0
     last_minute = [t for t in leaving if cluster.draining[t.agent_id].starts - now <= margin]
-    doomed = []
+    doomed: dict[str, Task] = {}
     for pool, excess in ((staying, len(staying) - n), (leaving, max(replaced, len(last_minute)))):
         chosen, questions = _choose(state, pool, excess, now)
         yield from questions
-        doomed += chosen
-    doomed += [task for task in last_minute if task not in doomed]
-    yield from (_kill(cluster, task, now) for task in doomed)
+        doomed |= {task.id: task for task in chosen}
+    doomed |= {task.id: task for task in last_minute}
+    yield from (_kill(cluster, task, now) for task in doomed.values())
 
 
 def _choose(state: Everything, pool: Sequence[Task], excess: int, now: float) -> tuple[list[Task], list[Action]]:

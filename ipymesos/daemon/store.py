@@ -10,12 +10,12 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..connection import Connection
-from ..core.model import Cluster
+from ..core.model import Cluster, Task
 from ..errors import StoreError
 from ..paths import write_private
 from .codec import decode, encode
@@ -38,6 +38,7 @@ class FileStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._tasks: dict[str, tuple[Task, Any]] = {}  # of the last save: most tasks are as they were then
 
     def load(self) -> Saved | None:
         """What the last save kept; None if nothing was, or it was removed."""
@@ -86,13 +87,22 @@ class FileStore:
         content = {
             "version": VERSION,
             "start": dict(saved.start),
-            "cluster": encode(saved.cluster),
+            "cluster": self._encode(saved.cluster),
             "connection": saved.connection.to_json(),
         }
         try:
             write_private(self.path, json.dumps(content).encode())
         except OSError as error:
             raise StoreError(f"the state can't be kept in {self.path}: {error.strerror or error}") from error
+
+    def _encode(self, cluster: Cluster) -> Any:
+        before = self._tasks
+        self._tasks = {
+            name: known if (known := before.get(name)) is not None and known[0] is task else (task, encode(task))
+            for name, task in cluster.tasks.items()
+        }
+        rest = encode(replace(cluster, tasks={}))
+        return {**rest, "tasks": {name: encoded for name, (_, encoded) in self._tasks.items()}}
 
     def remove(self) -> None:
         try:
