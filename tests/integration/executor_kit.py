@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import ipymesos_executor
+import ipyparallel as ipp
 import zmq
 from ipymesos_executor.lines import Lines, encode
 
 from tests.helpers import eventually
 
+N = 4  # engines
 PORTS = 18
 FIRST, LAST = 20000, 31000  # below what Linux hands out by itself
 SOURCE = str(Path(ipymesos_executor.__file__).parents[1])
@@ -154,3 +156,43 @@ class Zygote:
             return found[-1]
 
         return eventually(seen, timeout)  # type: ignore[return-value]
+
+
+class Pack:
+    """A controller, N engines and a client."""
+
+    def __init__(
+        self, folder: Path, curve: bool = True, preload: tuple[str, ...] = ("numpy",), args: tuple[str, ...] = ()
+    ) -> None:
+        self.controller, self.engine = payloads(curve)
+        self.controller["args"] = list(args)
+        self.controllers = Zygote("controller", folder)
+        self.engines = Zygote("engines", folder, *preload)
+        self.controllers.start("ctl", self.controller)
+        for i in range(N):
+            self.engines.start(f"e{i}", self.engine)
+        for i in range(N):
+            self.engines.expect("registered", f"e{i}")
+        self.started = N - 1
+        self.client = ipp.Client(self.controller["client_info"])
+        eventually(lambda: len(self.client) == N)
+
+    def pid(self, task: str) -> int:
+        zygote = self.controllers if task == "ctl" else self.engines
+        return int(zygote.expect("started", task)["pid"])
+
+    def task(self, engine_id: int) -> str:
+        return str(next(m["task"] for m in self.engines.heard if m.get("engine_id") == engine_id))
+
+    def new_engine(self) -> int:
+        """One more; its id."""
+        self.started += 1
+        self.engines.start(f"e{self.started}", self.engine)
+        engine_id = int(self.engines.expect("registered", f"e{self.started}")["engine_id"])
+        eventually(lambda: engine_id in self.client.ids)
+        return engine_id
+
+    def close(self) -> None:
+        self.client.close()
+        self.engines.__exit__()
+        self.controllers.__exit__()

@@ -19,46 +19,7 @@ from jupyter_client.session import Session
 
 from tests.helpers import eventually
 
-from .executor_kit import Zygote, keys, payloads
-
-N = 4
-
-
-class Pack:
-    """A controller, N engines and a client."""
-
-    def __init__(self, folder: Path, curve: bool = True, preload: tuple[str, ...] = ("numpy",)) -> None:
-        self.controller, self.engine = payloads(curve)
-        self.controllers = Zygote("controller", folder)
-        self.engines = Zygote("engines", folder, *preload)
-        self.controllers.start("ctl", self.controller)
-        for i in range(N):
-            self.engines.start(f"e{i}", self.engine)
-        for i in range(N):
-            self.engines.expect("registered", f"e{i}")
-        self.started = N - 1
-        self.client = ipp.Client(self.controller["client_info"])
-        eventually(lambda: len(self.client) == N)
-
-    def pid(self, task: str) -> int:
-        zygote = self.controllers if task == "ctl" else self.engines
-        return int(zygote.expect("started", task)["pid"])
-
-    def task(self, engine_id: int) -> str:
-        return str(next(m["task"] for m in self.engines.heard if m.get("engine_id") == engine_id))
-
-    def new_engine(self) -> int:
-        """One more; its id."""
-        self.started += 1
-        self.engines.start(f"e{self.started}", self.engine)
-        engine_id = int(self.engines.expect("registered", f"e{self.started}")["engine_id"])
-        eventually(lambda: engine_id in self.client.ids)
-        return engine_id
-
-    def close(self) -> None:
-        self.client.close()
-        self.engines.__exit__()
-        self.controllers.__exit__()
+from .executor_kit import N, Pack, Zygote, keys, payloads
 
 
 @pytest.fixture(scope="module")
