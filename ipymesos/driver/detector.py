@@ -15,7 +15,7 @@ from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.retry import KazooRetry
 
-from ..masters import Address
+from ..masters import Address, address
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,8 @@ def _number(name: str) -> int:
 def _leader(data: bytes) -> Address | None:
     """Where the master of this MasterInfo listens."""
     try:
-        address = json.loads(data)["address"]
-        return Address(str(address.get("ip") or address["hostname"]), int(address["port"]))
-    except (ValueError, TypeError, LookupError, AttributeError):
+        where = json.loads(data)["address"]
+        host, port = where.get("ip") or where["hostname"], where["port"]
+        return address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None

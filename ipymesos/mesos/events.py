@@ -49,12 +49,24 @@ def event(message: Any) -> Event | None:
         return None
 
 
+def _id(message: Json) -> str:
+    """One of Mesos' messages that wrap a name."""
+    return _text(message["value"])
+
+
+def _text(value: object) -> str:
+    """`value`, which is used as a key: what can't be one must not get further than here."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.100} is no text")
+    return value
+
+
 def _subscribed(message: Json) -> Subscribed:
     master = message["subscribed"].get("master_info", {})
     address = master.get("address", {})
     host = address.get("hostname") or address.get("ip") or master.get("hostname", "")
     port = address.get("port") or master.get("port", 5050)
-    return Subscribed(message["subscribed"]["framework_id"]["value"], f"{host}:{port}" if host else "")
+    return Subscribed(_id(message["subscribed"]["framework_id"]), f"{host}:{port}" if host else "")
 
 
 def _offers(message: Json) -> Offered:
@@ -70,11 +82,12 @@ def _offers(message: Json) -> Offered:
 def _offer(offer: Json) -> Offer:
     window = offer.get("unavailability")
     address = offer.get("url", {}).get("address", {})
-    ip = address.get("ip") or offer["hostname"]
+    hostname = _text(offer["hostname"])
+    ip = _text(address.get("ip") or hostname)
     return Offer(
-        id=offer["id"]["value"],
-        agent_id=offer["agent_id"]["value"],
-        hostname=offer["hostname"],
+        id=_id(offer["id"]),
+        agent_id=_id(offer["agent_id"]),
+        hostname=hostname,
         ip=ip,
         endpoint=f"{f'[{ip}]' if ':' in ip else ip}:{address['port']}" if "port" in address else "",
         pieces=pieces(offer.get("resources", ())),
@@ -118,7 +131,7 @@ def _number(value: float) -> str:
 
 
 def _rescind(message: Json) -> Rescinded:
-    return Rescinded(message["rescind"]["offer_id"]["value"])
+    return Rescinded(_id(message["rescind"]["offer_id"]))
 
 
 def _inverse_offers(message: Json) -> InverseOffered:
@@ -126,14 +139,14 @@ def _inverse_offers(message: Json) -> InverseOffered:
     for offer in message["inverse_offers"].get("inverse_offers", ()):
         try:
             start, end = _window(offer["unavailability"])
-            offers.append(InverseOffer(offer["id"]["value"], offer["agent_id"]["value"], start, end))
+            offers.append(InverseOffer(_id(offer["id"]), _id(offer["agent_id"]), start, end))
         except MALFORMED as error:
             log.warning("The master sent an inverse offer that we cannot read (%r): %.500r", error, offer)
     return InverseOffered(tuple(offers))
 
 
 def _rescind_inverse(message: Json) -> InverseRescinded:
-    return InverseRescinded(message["rescind_inverse_offer"]["inverse_offer_id"]["value"])
+    return InverseRescinded(_id(message["rescind_inverse_offer"]["inverse_offer_id"]))
 
 
 def _update(message: Json) -> Updated:
@@ -141,8 +154,8 @@ def _update(message: Json) -> Updated:
     said = _said(status.get("data", ""))
     engine_id, busy_ports, controller = (said.get(key) for key in ("engine_id", "busy_ports", "controller"))
     return Updated(
-        task_id=status["task_id"]["value"],
-        agent_id=status.get("agent_id", {}).get("value", ""),
+        task_id=_id(status["task_id"]),
+        agent_id=_id(status["agent_id"]) if "agent_id" in status else "",
         state=str(status["state"]),
         reason=str(status.get("reason", "")),
         message=str(status.get("message", "")),
@@ -172,7 +185,7 @@ def _message(message: Json) -> LoadTold | None:
     load = tuple((str(task), max(0.0, float(seconds))) for task, seconds in said["load"].items())
     if not all(math.isfinite(seconds) for _, seconds in load):
         raise ValueError("a load without end")
-    return LoadTold(body["executor_id"]["value"], body["agent_id"]["value"], load)
+    return LoadTold(_id(body["executor_id"]), _id(body["agent_id"]), load)
 
 
 def _whole(value: object) -> bool:
@@ -181,9 +194,9 @@ def _whole(value: object) -> bool:
 
 def _failure(message: Json) -> ExecutorLost | AgentLost:
     failure = message["failure"]
-    agent_id = failure.get("agent_id", {}).get("value", "")
+    agent_id = _id(failure["agent_id"]) if "agent_id" in failure else ""
     if "executor_id" in failure:
-        return ExecutorLost(failure["executor_id"]["value"], agent_id, int(failure.get("status", -1)))
+        return ExecutorLost(_id(failure["executor_id"]), agent_id, int(failure.get("status", -1)))
     return AgentLost(agent_id)
 
 
@@ -217,8 +230,8 @@ def _agent(agent: Json, roles: Collection[str]) -> Agent:
         for name, unit in UNITS.items()
     }
     return Agent(
-        id=agent["id"],
-        hostname=agent["hostname"],
+        id=_text(agent["id"]),
+        hostname=_text(agent["hostname"]),
         total=Resources(**amounts),
         ports=sum(end - begin + 1 for share in shares for begin, end in _ranges(share.get("ports", "[]"))),
         attributes=tuple((name, _listed(value)) for name, value in agent.get("attributes", {}).items()),
