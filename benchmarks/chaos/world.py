@@ -1,0 +1,143 @@
+"""What the faults happen to: a Mesos of several processes, a cluster of ours on it, and a look at all of its parts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from traitlets.config import Config
+
+import ipymesos
+from ipymesos.client import Daemon
+from ipymesos.errors import IPyMesosError
+from ipymesos.local import LocalFleet, LocalMesosError
+
+SMALL = {"cpus": 0.2, "memory": "200 MB", "pack_memory": "64 MB", "controller_cpus": 0.2, "retire_grace": 5.0}
+AGENT = "cpus:8;mem:8000;disk:4000;ports:[{0}-{1}]"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process of the cluster on an agent."""
+
+    pid: int
+    role: str  # executor | zygote | engine | controller
+    executor: str  # Mesos' id of the executor it belongs to
+    task: str = ""  # of an engine or the controller
+
+
+class World:
+    """A context manager: everything is up inside, and `leftovers` tells afterwards what has stayed."""
+
+    def __init__(self, container: str, image: str, agents: int, engines: int, zookeeper: str = "") -> None:
+        self.container, self.engines = container, engines
+        self.root = Path(os.path.realpath(tempfile.mkdtemp(prefix="ipymesos-chaos-")))
+        ports = [(22000 + 100 * i, 22099 + 100 * i) for i in range(agents)]
+        self.fleet = LocalFleet(
+            agents,
+            2 if zookeeper else 1,
+            zookeeper=zookeeper,
+            resources=[AGENT.format(*pair) for pair in ports],
+            containerizers="docker,mesos" if container == "docker" else "mesos",
+            images=[image] if container == "mesos" else None,
+        )
+        self.ledger = self.root / "ledger" / "work"
+        self.ledger.parent.mkdir()
+        self.ledger.touch()
+        self.ledger_inside = str(self.ledger) if container == "process" else "/ledger/work"
+        self.options: dict[str, Any] = {**SMALL, "container": container}
+        if container != "process":
+            self.options |= {"image": image, "volumes": [f"{self.ledger.parent}:/ledger"]}
+        self.leftovers: list[str] = []
+
+    def __enter__(self) -> World:
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, self.root)
+            self.fleet.start()
+            stack.callback(self.fleet.stop)
+            self.options["master"] = self.fleet.master
+            self.cluster = ipymesos.Cluster(
+                n=self.engines,
+                profile_dir=str(self.root / "profile"),
+                config=Config({"MesosLauncher": self.options}),
+                log_level=40,
+            )
+            stack.callback(self._stop_cluster)
+            self.cluster.start_cluster_sync()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def _stop_cluster(self) -> None:
+        """Stop, and look for what is left while Mesos still runs: its end takes everything with it."""
+        self.cluster.stop_cluster_sync()
+        for _ in psutil.wait_procs([psutil.Process(part.pid) for part in self.parts()], timeout=10)[1]:
+            continue
+        self.leftovers += [f"process {part.pid}: {part.role} of {part.executor}" for part in self.parts()]
+        security = self.root / "profile" / "security"
+        self.leftovers += [f"file {path.name}" for path in security.iterdir()]
+        with contextlib.suppress(LocalMesosError):
+            self.leftovers += [f"framework {name}" for name in self.frameworks()]
+
+    def client(self) -> Any:
+        client = self.cluster.connect_client_sync()
+        client.wait_for_engines(self.engines, timeout=120)
+        return client
+
+    def frameworks(self) -> list[str]:
+        from ipymesos.local.election import get
+
+        return [f["name"] for f in get(self.fleet.leader.master, "/master/frameworks", 10)["frameworks"]]
+
+    # --- its parts -------------------------------------------------------------------------------------------
+
+    def daemon(self) -> Daemon:
+        return Daemon.find(self.root / "profile", self.cluster.cluster_id)
+
+    def status(self) -> dict[str, Any] | None:
+        """What the scheduler says; None while there is none."""
+        try:
+            return self.daemon().status()
+        except IPyMesosError:
+            return None
+
+    def engine_tasks(self) -> dict[str, dict[str, Any]]:
+        """The engines that can be used, by task id."""
+        status = self.status()
+        sets = status["engines"].values() if status else ()
+        return {task["task"]: task for one in sets for task in one["tasks"] if task["state"] == "running"}
+
+    def parts(self) -> list[Part]:
+        """The processes of our executors, found by what they are: an executor, its zygote, and what that has forked."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "environ", "ppid"]):
+            environment = process.info["environ"] or {}
+            directory = environment.get("MESOS_DIRECTORY", "")
+            if "ipymesos_executor" not in (process.info["cmdline"] or []) or not directory.startswith(
+                self._sandboxes()
+            ):
+                continue
+            with contextlib.suppress(psutil.NoSuchProcess, OSError):
+                found.append(self._part(process, environment["MESOS_EXECUTOR_ID"]))
+        return found
+
+    def _sandboxes(self) -> tuple[str, ...]:
+        return tuple(str(agent.work_dir) for agent in self.fleet.agents if agent.work_dir is not None)
+
+    @staticmethod
+    def _part(process: psutil.Process, executor: str) -> Part:
+        log = Path(os.readlink(f"/proc/{process.pid}/fd/1")).name
+        kind, _, task = log.removesuffix(".log").partition("-")
+        if log.endswith(".log") and kind in ("engine", "controller"):
+            return Part(process.pid, kind, executor, task)
+        parent = process.parent()
+        inside = parent is not None and "ipymesos_executor" in parent.cmdline()
+        return Part(process.pid, "zygote" if inside else "executor", executor)
