@@ -91,7 +91,7 @@ def _offer(offer: Json) -> Offer:
         ip=ip,
         endpoint=f"{f'[{ip}]' if ':' in ip else ip}:{address['port']}" if "port" in address else "",
         pieces=pieces(offer.get("resources", ())),
-        attributes=tuple((a["name"], _attribute(a)) for a in offer.get("attributes", ())),
+        attributes=tuple((_text(a["name"]), _attribute(a)) for a in offer.get("attributes", ())),
         role=_role(offer),
         unavailable_from=None if window is None else _window(window)[0],
     )
@@ -149,6 +149,14 @@ def _rescind_inverse(message: Json) -> InverseRescinded:
     return InverseRescinded(_id(message["rescind_inverse_offer"]["inverse_offer_id"]))
 
 
+def _why(status: Json) -> str:
+    """The status' message. For memory the Mesos containerizer adds 40 lines of statistics (cgroups/subsystems)."""
+    text = str(status.get("message", ""))
+    if status.get("reason") != "REASON_CONTAINER_LIMITATION_MEMORY" or text.startswith("OOM"):
+        return text
+    return f"OOM: {text.partition('MEMORY STATISTICS')[0].strip()}"
+
+
 def _update(message: Json) -> Updated:
     status = message["update"]["status"]
     said = _said(status.get("data", ""))
@@ -158,7 +166,7 @@ def _update(message: Json) -> Updated:
         agent_id=_id(status["agent_id"]) if "agent_id" in status else "",
         state=str(status["state"]),
         reason=str(status.get("reason", "")),
-        message=str(status.get("message", "")),
+        message=_why(status),
         uuid=str(status.get("uuid", "")),
         engine_id=engine_id if _whole(engine_id) else None,
         busy_ports=tuple(p for p in busy_ports if _whole(p)) if isinstance(busy_ports, list) else (),

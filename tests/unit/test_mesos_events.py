@@ -144,6 +144,19 @@ def test_an_update_with_all_that_mesos_says() -> None:
     assert mesos.event(message) == expected
 
 
+def test_a_lack_of_memory_is_called_so_without_its_statistics() -> None:
+    agents = "Memory limit exceeded: Requested: 664MB Maximum Used: 664MB\n\nMEMORY STATISTICS: \ncache 4096\nrss 6\n"
+    for said, message in (
+        (agents, "OOM: Memory limit exceeded: Requested: 664MB Maximum Used: 664MB"),
+        (
+            "OOM: the container's memory limit of 64 MB was reached",
+            "OOM: the container's memory limit of 64 MB was reached",
+        ),
+    ):
+        got = mesos.event(update(reason="REASON_CONTAINER_LIMITATION_MEMORY", message=said))
+        assert isinstance(got, Updated) and got.message == message
+
+
 def test_what_our_executor_says() -> None:
     assert mesos.event(update(data=said(engine_id=3, pid=99))) == Updated("t1", "a1", "TASK_RUNNING", engine_id=3)
     busy = update(state="TASK_FAILED", data=said(busy_ports=[31000, 31005]))
