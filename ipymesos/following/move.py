@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 from ipyparallel import error
+from zmq.eventloop.zmqstream import ZMQStream
 
 from .address import SOCKETS, Address
 from .pending import Book, Pending
@@ -28,6 +29,7 @@ ASK = 1.0  # seconds between two questions for the engines of a new hub, while s
 UNHEARD = 5.0  # seconds until a question to the hub is asked again
 SETTLE = 3.0  # seconds that work which nobody seems to have begun waits for engines that may have
 KNOWN_AGAIN, KNOWN_ENOUGH = 0.3, 1.5  # seconds: engines are asked again what they have begun; are waited for
+REFUSALS = 30  # ticks until a scheduler must have heard of an engine that its hub knows
 DONE_KEPT = 10_000  # answered balanced requests that later ones may depend on
 
 
@@ -111,7 +113,8 @@ class Mover:
         self.tick()
 
     def reconnect(self, address: Address) -> None:
-        """The sockets stay the same objects, as streams and views hold them."""
+        """Those for requests stay the same objects, as views hold their streams. The subscribers are made anew: libzmq
+        ends the process when one is disconnected while it has read the first part of a message ahead (fq.cpp)."""
         client = self.client
         client.session.key = address.key.encode()
         if address.curve_serverkey:
@@ -125,12 +128,31 @@ class Mover:
             stream = getattr(client, f"_{name}_stream", None)
             while stream is not None and stream.sending():
                 stream._send_queue.get_nowait()  # meant for the former controller; we send it again ourselves
-            socket.disconnect(client._config[port])
+            if stream is not None and socket.type == zmq.SUB:
+                socket = self._subscriber(name, stream)
+            else:
+                socket.disconnect(client._config[port])
             if address.curve_serverkey:
                 socket.curve_serverkey = client.curve_serverkey
                 socket.curve_publickey, socket.curve_secretkey = client.curve_publickey, client.curve_secretkey
             socket.connect(address.urls[port])
         client._config.update(address.urls, key=address.key, curve_serverkey=address.curve_serverkey or None)
+
+    def _subscriber(self, name: str, stream: ZMQStream) -> zmq.Socket:
+        """A new one for this stream, not connected yet; what has arrived of outputs by now is taken in."""
+        client = self.client
+        while name == "iopub" and stream.socket.poll(0):
+            client._dispatch_iopub(stream.socket.recv_multipart(zmq.NOBLOCK, copy=False))
+        socket = client._context.socket(zmq.SUB)
+        socket.RCVHWM = 0
+        socket.subscribe(b"")
+        fresh = ZMQStream(socket, client._io_loop)
+        fresh.on_recv(stream._recv_callback, copy=False)
+        setattr(client, f"_{name}_socket", socket)
+        setattr(client, f"_{name}_stream", fresh)
+        stream.stop_on_recv()
+        client._io_loop.call_later(TICK, stream.close, 0)  # after what the loop has seen of it already
+        return socket
 
     def _ask(self, move: Move) -> None:
         """Ask the hub for its engines, and again while some are missing: a notification may have come too early."""
@@ -291,8 +313,11 @@ class Mover:
         self._send(pending, Send(pending.msg_id, targets, retries=pending.retries - 1))
 
     def hold(self, pending: Pending) -> None:
-        """The scheduler has not heard of the engine yet."""
+        """The scheduler does not let that engine have it: not yet, or as it has refused to run it there."""
         pending.held, pending.pinned = True, False
+        pending.refused += 1
+        if pending.refused > REFUSALS:
+            pending.started = ""
         if self.move is None:
             self.move = Move(self._now, frozenset())
         self.client._io_loop.call_later(TICK, self.tick)

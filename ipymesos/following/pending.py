@@ -29,6 +29,7 @@ class Pending:
     delivered: set[str] = field(default_factory=set)  # of a broadcast: the engines it was sent to by this controller
     started: str = ""  # the engine that has begun it, as iopub told
     pinned: bool = False
+    refused: int = 0  # how often a scheduler has called it impossible for the engine that has begun it
     patient: bool = False  # has an end been heard of that may be a move?
     retries: int = 0
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +12,9 @@ from typing import Any
 import ipyparallel as ipp
 import psutil
 import zmq
+
 from ipymesos.following import Client
 from ipymesos.paths import Paths, write_private
-
 from tests.helpers import eventually
 
 from .executor_kit import Zygote, free_ports, payloads
@@ -35,13 +33,20 @@ class Moving:
         self.n = n
         self.told: dict[str, str] = {}  # engine: its controller
         self.clients: list[ipp.Client] = []
-        self.first = self.payload, self.engine = payloads(curve)
+        # An address of our own, as others on this machine look for free ports at the same time.
+        self.host = f"127.{1 + secrets.randbelow(250)}.{secrets.randbelow(250)}.{1 + secrets.randbelow(250)}"
+        self.payload, self.engine = self._payloads(payloads(curve))
+        self.first = self.payload
         self.name = self.start()
         self.publish()
         for i in range(n):
             self.new_engine(f"e{i}")
         for i in range(n):
             self.engines.expect("registered", f"e{i}")
+
+    def _payloads(self, pair: tuple[dict[str, Any], dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+        controller, engine = json.loads(json.dumps(pair).replace("127.0.0.1", self.host))
+        return controller, engine
 
     def new_engine(self, task: str) -> None:
         self.told[task] = self.name
@@ -52,9 +57,9 @@ class Moving:
         self.count += 1
         if self.count > 1:
             ports = free_ports()
-            other, engine = payloads(True, ports)
-            keys = {key: self.first[0]["engine_info"][key] for key in ("key", "curve_serverkey")}
-            curve = {key: self.first[0][key] for key in ("curve_publickey", "curve_secretkey")}
+            other, engine = self._payloads(payloads(True, ports))
+            keys = {key: self.first["engine_info"][key] for key in ("key", "curve_serverkey")}
+            curve = {key: self.first[key] for key in ("curve_publickey", "curve_secretkey")}
             other["engine_info"] |= keys
             other["client_info"] |= keys
             engine["engine_info"] |= keys
@@ -70,7 +75,7 @@ class Moving:
             info = self.payload["client_info"]
             probe.linger = 0
             for port in ("registration", "mux", "task", "broadcast", "iopub", "notification", "control"):
-                probe.connect(f"tcp://127.0.0.1:{info[port]}")
+                probe.connect(f"tcp://{self.host}:{info[port]}")
                 if not monitor.poll(200):
                     probe.disable_monitor()
                     return False
