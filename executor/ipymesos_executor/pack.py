@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from . import ports, processes
+from .lines import is_news
 from .loop import Loop
-from .tasks import BadTask, Task, Verdict, by_controller, grace_period, read
+from .tasks import MALFORMED, BadTask, Task, Verdict, by_controller, grace_period, read
 
 log = logging.getLogger(__name__)
 
@@ -111,14 +112,17 @@ class Pack:
             if "load" in order:
                 self.ask_load()
             elif "move" in order:
-                self.move(order["move"]["controller"], dict(order["move"]["engine_info"]), order.get("tasks"))
+                controller, address = order["move"]["controller"], order["move"]["engine_info"]
+                if not isinstance(controller, str) or not isinstance(address, dict):
+                    raise TypeError
+                self.move(controller, address, order.get("tasks"))
             elif "gone" in order:
                 reasons = {str(int(engine_id)): str(reason) for engine_id, reason in order["gone"].items()}
                 self.command({"do": "gone", "task": order.get("controller"), "reasons": reasons})
             else:
                 self.signal(signal.Signals(order["signal"]), order.get("tasks"))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("a message from the scheduler is not understood: %r", error)
+        except MALFORMED as error:
+            log.warning("a message from the scheduler is not understood: %s", type(error).__name__)
 
     def signal(self, signum: int, wanted: list[str] | None) -> None:
         for task in list(self.tasks.values()):
@@ -164,8 +168,10 @@ class Pack:
     # --- from the zygote -----------------------------------------------------------------------------------
 
     def heard(self, message: dict[str, Any]) -> None:
-        event = message["event"]
-        if event == "ready":
+        event = message.get("event")
+        if not is_news(message):
+            log.warning("%r is no news that the zygote may have", event)
+        elif event == "ready":
             self.ready = True
             for task in list(self.tasks.values()):
                 self.start(task)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import sys
 from collections.abc import Iterable
@@ -15,7 +14,12 @@ from . import death
 PROTOCOL = 1  # of TaskInfo.data
 KINDS = ("controller", "engine")
 GRACE = 3.0  # seconds from SIGTERM to SIGKILL if nobody says otherwise
+LONGEST_GRACE = 30 * 86400.0  # seconds
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 OUT_OF_MEMORY = "REASON_CONTAINER_LIMITATION_MEMORY"
+
+
+UNREADABLE = "the task's data can't be read; scheduler and executor may be of different versions"
 
 
 class BadTask(Exception):
@@ -74,19 +78,46 @@ def read(info: dict[str, Any]) -> Task:
     name = info["task_id"]["value"]
     try:
         payload = json.loads(base64.b64decode(info.get("data", ""), validate=True))
-    except (binascii.Error, ValueError) as error:
-        raise BadTask("the task's data can't be read; scheduler and executor may be of different versions") from error
-    if not isinstance(payload, dict) or payload.get("protocol") != PROTOCOL:
-        theirs = payload.get("protocol") if isinstance(payload, dict) else None
+    except MALFORMED:
+        raise BadTask(UNREADABLE) from None  # without its cause, which may repeat the data
+    theirs = payload.get("protocol") if isinstance(payload, dict) else None
+    if theirs != PROTOCOL:
         raise BadTask(
-            f"the scheduler speaks protocol {theirs}, the executor here {PROTOCOL}: "
+            f"the scheduler speaks protocol {_short(theirs)}, the executor here {PROTOCOL}: "
             "install the same version of ipymesos-executor in the image"
         )
-    check_python(payload.get("python"))
-    if payload.get("kind") not in KINDS:
-        raise BadTask(f"no such kind of task: {payload.get('kind')!r}")
-    grace = grace_period(info.get("kill_policy"), GRACE)
-    return Task(name, payload["kind"], payload, grace)
+    python, kind = payload.get("python"), payload.get("kind")
+    if python is not None and not (_numbers(python, 10_000) and len(python) >= 2):
+        raise BadTask(UNREADABLE)
+    check_python(python)
+    if kind not in KINDS:
+        raise BadTask(f"no such kind of task: {_short(kind)}")
+    if not _complete(payload, kind):
+        raise BadTask(UNREADABLE)
+    return Task(name, kind, payload, grace_period(info.get("kill_policy"), GRACE))
+
+
+def _complete(payload: dict[str, Any], kind: str) -> bool:
+    """Is all there that executor and zygote use themselves? What ipyparallel uses is its own to check."""
+    args = payload.get("args", [])
+    if not isinstance(args, list) or not all(isinstance(arg, str) for arg in args):
+        return False
+    if not isinstance(payload.get("engine_info"), dict):
+        return False
+    if kind == "engine":
+        return isinstance(payload.get("controller", ""), str)
+    ports = (payload.get("ports"), payload.get("internal_ports"))
+    return isinstance(payload.get("ip"), str) and all(_numbers(some, 65535) for some in ports)
+
+
+def _short(value: Any) -> str:
+    """`value` for people; what is long is no word of ours, and may hold a key."""
+    text = repr(value)
+    return text if len(text) <= 20 else "?"
+
+
+def _numbers(value: Any, most: int) -> bool:
+    return isinstance(value, list) and all(type(item) is int and 0 <= item <= most for item in value)
 
 
 def check_python(theirs: list[int] | None, ours: tuple[int, ...] = sys.version_info[:3]) -> None:
@@ -103,9 +134,11 @@ def check_python(theirs: list[int] | None, ours: tuple[int, ...] = sys.version_i
 
 
 def grace_period(policy: dict[str, Any] | None, default: float) -> float:
-    """Seconds, from a Mesos KillPolicy."""
-    nanoseconds = (policy or {}).get("grace_period", {}).get("nanoseconds")
-    return default if nanoseconds is None else int(nanoseconds) / 1e9
+    """Seconds, from a Mesos KillPolicy; the default if it has none, or none that could be."""
+    try:
+        return min(LONGEST_GRACE, max(0.0, int((policy or {})["grace_period"]["nanoseconds"]) / 1e9))
+    except MALFORMED:
+        return default
 
 
 def by_controller(engines: Iterable[tuple[dict[str, Any], int | None, str]]) -> dict[str, dict[int, str]]:

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from . import child, death, load, preload, processes
-from .lines import Lines, encode
+from .lines import FROM_CHILDREN, Lines, encode, is_news
 from .tasks import by_controller
 
 FAREWELL = 1.0  # seconds from SIGTERM to SIGKILL when the executor is gone
@@ -220,6 +220,8 @@ class Zygote:
         except BlockingIOError:
             return
         for message in self.said.feed(data):
+            if message.get("event") not in FROM_CHILDREN or not is_news(message):
+                continue
             for known in self.children.values():
                 if known.task == message["task"]:
                     known.engine_id = message.get("engine_id", known.engine_id)

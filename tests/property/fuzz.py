@@ -23,6 +23,7 @@ def fuzz(percent: float) -> Callable[[Any], Any]:
         max_examples=max(5, round(CASES * percent / 100)),
         deadline=None,  # a busy machine is no fault
         database=None,
+        report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
     )
 
