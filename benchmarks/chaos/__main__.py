@@ -36,6 +36,7 @@ class Soak:
         self.records = {fault.name: Record() for fault in faults}
         self.dead: set[str] = set()  # lives that ended as they may
         self.lost: list[str] = []
+        self.present: dict[str, Life] = {}  # who had answered when the cluster was last whole
 
     def run(self, minutes: float, counters: Counters) -> None:
         self.counters = counters
@@ -50,7 +51,7 @@ class Soak:
     def strike(self, fault: Fault) -> None:
         record = self.records[fault.name]
         tasks = {task["engine_id"]: name for name, task in self.world.engine_tasks().items()}
-        before = self.counters.alive(time.monotonic() - 5.0)
+        before = self.present
         cost = fault.do(self.world, self.chance)
         if cost is None:
             return
@@ -60,7 +61,7 @@ class Soak:
             print(f"not whole again after {WHOLE_AGAIN:.0f} s: {fault.name}; {self.world.status()}", flush=True)
             return
         record.seconds.append(time.monotonic() - began)
-        gone = [life for name, life in before.items() if name not in self.counters.alive(began)]
+        gone = [life for name, life in before.items() if name not in self.present]
         lost = self.unexcused(gone, tasks, cost)
         record.namespaces += len(lost)
         self.lost += [f"{fault.name}: engine {life.engine_id} ({tasks.get(life.engine_id)})" for life in lost]
@@ -74,16 +75,14 @@ class Soak:
 
     def whole(self, since: float) -> bool:
         """Wait until as many engines as are wanted have answered since then, and the scheduler knows as many."""
-        n = self.world.engines
-        while time.monotonic() - since < WHOLE_AGAIN:
-            if len(self.counters.alive(since)) == n and len(self.world.engine_tasks()) == n:
+        n, deadline = self.world.engines, time.monotonic() + WHOLE_AGAIN
+        while time.monotonic() < deadline:
+            self.present = self.counters.alive(since)
+            if len(self.present) == n and len(self.world.engine_tasks()) == n:
                 return True
-            if len(self.counters.alive(since)) > n:
-                since_last = time.monotonic()  # some answered and have retired since: who answers from now on?
-                while time.monotonic() - since_last < 3.0:
-                    time.sleep(0.1)
-                if len(self.counters.alive(since_last)) == n == len(self.world.engine_tasks()):
-                    return True
+            if len(self.present) > n:
+                since = time.monotonic()  # some of them have ended since: who answers from now on?
+                time.sleep(1.0)
             time.sleep(0.05)
         return False
 

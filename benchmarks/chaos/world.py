@@ -134,10 +134,10 @@ class World:
 
     @staticmethod
     def _part(process: psutil.Process, executor: str) -> Part:
-        log = Path(os.readlink(f"/proc/{process.pid}/fd/1")).name
-        kind, _, task = log.removesuffix(".log").partition("-")
-        if log.endswith(".log") and kind in ("engine", "controller"):
-            return Part(process.pid, kind, executor, task)
+        for file in Path(f"/proc/{process.pid}/fd").iterdir():  # ipykernel puts pipes in the place of 1 and 2
+            kind, _, task = Path(os.readlink(file)).name.partition("-")
+            if kind in ("engine", "controller") and task.endswith(".log"):
+                return Part(process.pid, kind, executor, task.removesuffix(".log"))
         parent = process.parent()
         inside = parent is not None and "ipymesos_executor" in parent.cmdline()
         return Part(process.pid, "zygote" if inside else "executor", executor)
