@@ -76,8 +76,8 @@ def _message(state: Everything, name: str, best: Refusal | None, now: float) -> 
     lacking = policy.missing(cluster).get(name, 0)
     setback = cluster.setbacks.get(name)
     if not lacking:
-        usable = policy.usable(cluster, name)
-        coming = [task for task in alive if task not in usable]
+        usable = {task.id for task in policy.usable(cluster, name)}
+        coming = [task for task in alive if task.id not in usable]
         if strays := [task for task in coming if task.state is State.RUNNING]:
             return f"{len(strays)} of {len(alive)} engines live on and wait for the new controller"
         states = sorted({task.state.value for task in coming})

@@ -11,21 +11,19 @@ import http.client
 import json
 import logging
 import queue
-import select
-import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from ..masters import Address
+from .pipe import Pipe
 
 log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0  # seconds that one call may take
-PATH = "/api/v1/scheduler"
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,9 @@ class _Get:
     answered: Callable[[Any], None]
 
 
+_Item = _Call | _Get | threading.Event | None  # an Event is set when its turn comes; None is the end
+
+
 class Caller:
     """`session` is set by the thread that subscribes: None while there is none, and then nothing is sent.
 
@@ -66,9 +67,10 @@ class Caller:
         self._headers = {"Authorization": authorization} if authorization else {}
         self._lost = lost
         self._tearing_down = tearing_down
-        self._queue: queue.SimpleQueue[_Call | _Get | threading.Event | None] = queue.SimpleQueue()
-        self._connection: http.client.HTTPConnection | None = None
-        self._connected_for: Session | None = None
+        self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._next: _Item = None  # taken from the queue already
+        self._pipe: Pipe | None = None
+        self._piped_for: Session | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="mesos-calls", daemon=True)
 
@@ -98,17 +100,15 @@ class Caller:
         """Forget what is queued, cut a call short that is under way, and end."""
         self._stopped = True
         self._queue.put(None)
-        sock = self._connection.sock if self._connection is not None else None
-        if sock is not None:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        if (pipe := self._pipe) is not None:
+            pipe.cut()
 
     def join(self, timeout: float) -> None:
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None and not self._stopped:
+        while (item := self._take()) is not None and not self._stopped:
             if isinstance(item, threading.Event):
                 item.set()
             elif item.session is not self.session:
@@ -122,48 +122,65 @@ class Caller:
                     self._lost(item.session, f"{_name(item)} failed ({error!r})")
         self._disconnect()
 
-    def _make(self, call: _Call) -> None:
-        teardown = call.kind == "TEARDOWN"
+    def _take(self) -> _Item:
+        item, self._next = self._next, None
+        return item if item is not None else self._queue.get()
+
+    def _make(self, first: _Call) -> None:
+        """Make this call, and those behind it that may follow without waiting for its answer.
+
+        None of them is ever made again, since it may have reached the master.
+        """
+        calls, session, teardown = [first], first.session, first.kind == "TEARDOWN"
         if teardown:
             self._tearing_down(True)
-        taken, started = False, time.monotonic()
+        taken, answered, started = False, 0, time.monotonic()
         try:
-            status, answer = self._post(call)
-            taken = 200 <= status < 300
-            if not taken:
-                log.error("The master refused %s: HTTP %d %.500s", _name(call), status, answer)
-                if status != 400 or "stream" in answer.lower():  # any other 400 is about this call alone
-                    self._lost(call.session, f"it refused {_name(call)} with HTTP {status}")
+            pipe = self._connect(session)
+            if not teardown:
+                self._add_more(calls, pipe.width)
+            pipe.write([call.body for call in calls])
+            for call in calls:
+                status, answer = pipe.read()
+                answered += 1
+                taken = 200 <= status < 300
+                if not taken:
+                    log.error("The master refused %s: HTTP %d %.500s", call.kind, status, answer)
+                    if status != 400 or "stream" in answer.lower():  # any other 400 is about this call alone
+                        self._lost(session, f"it refused {call.kind} with HTTP {status}")
         except (OSError, http.client.HTTPException) as error:
-            log.error("%s is lost after %.1f s: %r", _name(call), time.monotonic() - started, error)
+            names = ", ".join(sorted({call.kind for call in calls[answered:]}))
+            log.error("%s is lost after %.1f s: %r", names, time.monotonic() - started, error)
             self._disconnect()
-            self._lost(call.session, f"{_name(call)} failed ({error!r})")
+            self._lost(session, f"{names} failed ({error!r})")
         if teardown and not taken:
             self._tearing_down(False)
 
-    def _post(self, call: _Call) -> tuple[int, str]:
-        if self._connected_for is not call.session or self._closed_by_peer():
-            self._disconnect()
-        if self._connection is None:
-            self._connection = _connection(call.session)
-            self._connected_for = call.session
-        headers = {"Content-Type": "application/json", "Mesos-Stream-Id": call.session.stream_id, **self._headers}
-        self._connection.request("POST", PATH, body=call.body, headers=headers)
-        response = self._connection.getresponse()
-        return response.status, response.read().decode("utf-8", "replace").strip()
+    def _add_more(self, calls: list[_Call], width: int) -> None:
+        """What waits in the queue for the same session, up to `width` calls in all."""
+        while len(calls) < width and not self._queue.empty():
+            item = self._queue.get()
+            if isinstance(item, _Call) and item.session is calls[0].session and item.kind != "TEARDOWN":
+                calls.append(item)
+                continue
+            if item is None:
+                self._queue.put(None)  # the end: seen again in a moment
+            self._next = item
+            return
 
-    def _closed_by_peer(self) -> bool:
-        """An idle connection has nothing to say unless it is at its end. Asked before a call is sent, since a call
-        that may have reached the master must never be sent twice."""
-        if self._connection is None or self._connection.sock is None:
-            return True
-        poll = select.poll()
-        poll.register(self._connection.sock, select.POLLIN)
-        return bool(poll.poll(0))
+    def _connect(self, session: Session) -> Pipe:
+        """The connection of this session; another one when the master has closed it while it was idle."""
+        if self._pipe is not None and (self._piped_for is not session or self._pipe.closed_by_peer()):
+            self._disconnect()
+        if self._pipe is None:
+            headers = {"Mesos-Stream-Id": session.stream_id, **self._headers}
+            self._pipe, self._piped_for = Pipe(session.master, headers, TIMEOUT), session
+        return self._pipe
 
     def _fetch(self, get: _Get) -> None:
         try:
-            with closing(_connection(get.session)) as connection:
+            master = get.session.master
+            with closing(http.client.HTTPConnection(master.host, master.port, timeout=TIMEOUT)) as connection:
                 connection.request("GET", get.path, headers=self._headers)
                 response = connection.getresponse()
                 body = response.read()
@@ -177,13 +194,9 @@ class Caller:
         get.answered(document)
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-def _connection(session: Session) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(session.master.host, session.master.port, timeout=TIMEOUT)
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
 
 
 def _name(item: _Call | _Get) -> str:

@@ -12,6 +12,7 @@ import pytest
 from ipymesos.core.messages import AgentsListed, Disconnected, Subscribed
 from ipymesos.driver import Driver
 from ipymesos.driver import calls as calls_module
+from ipymesos.driver.pipe import AT_ONCE
 from ipymesos.errors import ConfigError, NotAuthorized
 from ipymesos.mesos import Framework
 from tests.helpers import eventually
@@ -149,9 +150,48 @@ def test_an_idle_connection_that_was_closed_loses_nothing() -> None:
             driver.send([{"type": "REVIVE", "n": n}])
             assert driver.flush(5)
             eventually(lambda n=n: len(master.calls) == n + 1)
-            eventually(driver._caller._closed_by_peer)
+            eventually(lambda: driver._caller._pipe.closed_by_peer())
         assert [call.body["n"] for call in master.calls] == [0, 1, 2]
         assert not heard.of(Disconnected)
+
+
+def test_calls_follow_each_other_without_waiting() -> None:
+    """Only the first of a connection waits, since a server may close it after one answer."""
+    go_on = threading.Event()
+
+    def slow(exchange: Exchange) -> None:
+        if exchange.request.body["n"] == 1:
+            go_on.wait(10)
+        exchange.answer(202 if exchange.request.body["n"] != 2 else 400, "no", Connection="keep-alive")
+
+    with ScriptedMaster([stay], on_call=slow) as master, driving(master.address) as (driver, heard):
+        heard.wait(Subscribed)
+        driver.send([{"type": "REVIVE", "n": 0}])
+        assert driver.flush(5)
+        driver.send({"type": "REVIVE", "n": n} for n in range(1, 200))
+        eventually(lambda: driver._caller._queue.qsize() == 199 - AT_ONCE)
+        go_on.set()
+        assert driver.flush(10)
+        assert [call.body["n"] for call in master.calls] == list(range(200))
+        assert not heard.of(Disconnected), "one bad call among them is no loss"
+
+
+def test_what_was_written_behind_a_call_that_breaks_the_connection_is_lost_once() -> None:
+    def slow(exchange: Exchange) -> None:
+        if exchange.request.body["n"] == 3:
+            exchange.sock.shutdown(socket.SHUT_RDWR)
+        else:
+            exchange.answer(202)
+
+    with ScriptedMaster([stay], on_call=slow) as master, driving(master.address) as (driver, heard):
+        heard.wait(Subscribed)
+        driver.send({"type": "REVIVE", "n": n} for n in range(50))
+        assert "REVIVE failed" in heard.wait(Disconnected).reason
+        heard.wait(Subscribed, 2)
+        driver.send([{"type": "REVIVE", "n": 99}])
+        assert driver.flush(5)
+        made = [call.body["n"] for call in master.calls]  # the server had read on; the answers were lost
+        assert made[:4] == [0, 1, 2, 3] and made[-1] == 99 and made == sorted(set(made)), "none was made twice"
 
 
 def test_a_teardown_is_the_end_of_the_stream_and_of_the_subscriptions() -> None:
