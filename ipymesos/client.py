@@ -148,7 +148,8 @@ class Daemon:
             answer = json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
             if self.alive:
-                raise NotRunning(f"the daemon, pid {self.pid}, doesn't answer at {self.url}: {error!r}") from error
+                why = repr(error) if isinstance(error, OSError) else type(error).__name__  # which may quote the token
+                raise NotRunning(f"the daemon, pid {self.pid}, doesn't answer at {self.url}: {why}") from None
             raise NotRunning(f"the daemon, pid {self.pid}, has ended") from error
         finally:
             connection.close()
@@ -161,8 +162,11 @@ class Daemon:
         return dict(answer)
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
-        where = urlsplit(self.url)
-        host, port = where.hostname or "", where.port
+        try:
+            where = urlsplit(self.url)
+            host, port = where.hostname or "", where.port
+        except ValueError:
+            raise NotRunning(f"the daemon file names no address: {self.url!r}") from None
         if where.scheme == "https":
             return PinnedConnection(host, port, self.file.fingerprint, timeout)
         return http.client.HTTPConnection(host, port, timeout=timeout)

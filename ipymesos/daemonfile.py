@@ -40,11 +40,11 @@ class DaemonFile:
         """None where there is no such file, or what is there isn't one."""
         try:
             content = json.loads(path.read_bytes())
-            return cls(**{f.name: content[f.name] for f in fields(cls) if f.name in content})
-        except FileNotFoundError:
+            file = cls(**{f.name: content[f.name] for f in fields(cls) if f.name in content})
+        except (FileNotFoundError, ValueError, TypeError, RecursionError):
             return None
-        except (ValueError, TypeError):
-            return None
+        good = all(type(value) is type(EMPTY[name]) for name, value in asdict(file).items())
+        return file if good and file.pid > 0 else None
 
     def write(self, path: Path) -> None:
         write_private(path, json.dumps(asdict(self)).encode())
@@ -66,6 +66,9 @@ def began(pid: int) -> float:
         return 0.0
     fields = stat[stat.rindex(b")") + 2 :].split()
     return 0.0 if fields[0] in (b"Z", b"X") else int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+EMPTY = asdict(DaemonFile(0, 0.0))
 
 
 class OwnDaemonFile:
@@ -123,7 +126,8 @@ class OwnDaemonFile:
         for path in self.path.parent.glob("ipymesos-*.json"):
             with contextlib.suppress(FileNotFoundError):
                 file = DaemonFile.read(path) if time.time() - path.stat().st_mtime > FAILURES_KEPT else None
-                if file is not None and file.error and not file.alive:
+                state = path.with_name(f"{path.stem}-state.json")  # then its tasks may still run
+                if file is not None and file.error and not file.alive and not state.exists():
                     path.unlink()
 
     def tell(self, **changes: object) -> None:

@@ -37,6 +37,11 @@ def chosen_options(arguments: argparse.Namespace, profile_dir: Path) -> MesosOpt
     options = MesosOptions(config=profile_config(profile_dir))
     for name in MesosOptions.option_names():
         text = getattr(arguments, f"option_{name}", None)
+        if name == "master" and "@" in (text or ""):
+            raise ConfigError(
+                "--master: everybody on this machine can read a program's arguments, so a password for ZooKeeper must"
+                " not be one: put the address into the environment variable IPYMESOS_MASTER, or into the profile"
+            )
         if text is not None:
             setattr(options, name, from_text(options.traits()[name], text))
     return options

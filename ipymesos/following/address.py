@@ -69,7 +69,7 @@ class ConnectionFile:
         except FileNotFoundError:
             self.missing += 1
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None  # not to be read now, or not written to its end: look again
         self.missing, self._mark = 0, mark
         return address
