@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from .kernel import Kernel
 from .link import Handshakes
 from .move import Mover
 from .redact import hide_in_logs
-from .retire import Retirement, wait_until_sent
+from .retire import Retirement
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -190,6 +191,6 @@ def run(payload: dict[str, Any], report: Report, orders: int) -> None:
     )
     app.initialize([f"--cluster-id={payload.get('cluster_id', '')}", *payload.get("args", ())])
     app.start()
-    wait_until_sent()
+    time.sleep(LAST_WORDS)
     if app.ended_by:
         sys.exit(-app.ended_by)

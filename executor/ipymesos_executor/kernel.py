@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+import threading
+from collections import OrderedDict, deque
 from typing import Any
 
 import zmq
@@ -11,8 +12,10 @@ from zmq.eventloop.zmqstream import ZMQStream
 
 from . import load
 from .replies import Replies
+from .retire import arrival
 
 ANSWERS = ("apply_reply", "execute_reply")
+REMEMBERED = 10_000  # requests
 
 
 class Request(list[Any]):
@@ -23,21 +26,40 @@ class Request(list[Any]):
         self.stream = stream
 
 
+class NoShellThread:
+    """Where a cell awaits, ipykernel 7 asks this thread for its parent, though ipyparallel has none. It is not there."""
+
+    parent_thread = threading.main_thread()
+
+    def __bool__(self) -> bool:
+        return False
+
+
 class Kernel(IPythonParallelKernel):  # type: ignore[misc]
     """Its shell socket can be exchanged between two tasks.
 
     Clients have no identity of their own in ZeroMQ, and each controller counts them anew: an answer that left by
     another socket than its request's could reach somebody else.
+
+    Beyond ipyparallel's protocol it understands known_request {"msg_ids"} on the control channel. A client that has
+    lost its controller asks which of its requests we have begun, before it has the others run elsewhere.
     """
+
+    control_msg_types = [*IPythonParallelKernel.control_msg_types, "known_request"]
 
     def __init__(self, **kwargs: Any) -> None:
         self.replies = Replies()
+        self._begun: OrderedDict[str, None] = OrderedDict()
         self._offered: deque[zmq.Socket] = deque()  # from the control thread
         self._dispatching = 0
         self.requests = 0  # read from the shell socket and not done yet
+        self.arrival = 0.0  # time.monotonic() when all replies should have reached their clients
         super().__init__(**kwargs)
 
+    _supports_kernel_subshells = False
+
     def start(self) -> Any:
+        self.shell_channel_thread = NoShellThread()
         future = super().start()
         self._receive = self.shell_stream._recv_callback
         self._listen(self.shell_stream)
@@ -84,7 +106,7 @@ class Kernel(IPythonParallelKernel):  # type: ignore[misc]
     def should_handle(self, stream: ZMQStream, msg: dict[str, Any], idents: list[bytes]) -> Any:
         reply = self.replies.get(msg["header"]["msg_id"])
         if reply is None:
-            return super().should_handle(stream, msg, idents)
+            return super().should_handle(stream, msg, idents) and self._begin(stream, msg, idents)
         self.session.send(
             stream,
             reply.kind,
@@ -96,8 +118,33 @@ class Kernel(IPythonParallelKernel):  # type: ignore[misc]
         )
         return False
 
+    def _begin(self, stream: ZMQStream, msg: dict[str, Any], idents: list[bytes]) -> bool:
+        """Remember it; False for one that comes again, has run, and whose result is kept no longer."""
+        msg_id = msg["header"]["msg_id"]
+        if msg_id in self._begun and msg["metadata"].get("resent"):
+            text = f"task {msg_id} has run before its controller was lost, but its result is kept no longer"
+            content = {"status": "error", "ename": "EngineError", "evalue": text, "traceback": [text]}
+            content["engine_info"] = self.get_engine_info(method="apply")
+            metadata = self.finish_metadata(msg, self.init_metadata(msg), content)
+            kind = msg["header"]["msg_type"].replace("_request", "_reply")
+            self.session.send(stream, kind, content, parent=msg, ident=idents, metadata=metadata)
+            return False
+        self._begun[msg_id] = None
+        while len(self._begun) > REMEMBERED:
+            self._begun.popitem(last=False)
+        return True
+
+    def known_request(self, stream: ZMQStream, ident: list[bytes], parent: dict[str, Any]) -> None:
+        """In the control thread, so also while a task runs."""
+        content = {"status": "ok", "known": [m for m in parent["content"]["msg_ids"] if m in self._begun]}
+        self.session.send(stream, "known_reply", content=content, parent=parent, ident=ident)
+
     def answered(self, kind: str, parent: Any, content: Any, metadata: Any, buffers: Any, sent: bool) -> None:
         """Remember this reply, if it is one to a request that would do something a second time."""
-        if kind not in ANSWERS or not parent or not (metadata or {}).get("dependencies_met", True):
+        if kind not in ANSWERS or not parent:
+            return
+        self.arrival = arrival(self.arrival, buffers or ())
+        if not (metadata or {}).get("dependencies_met", True):
+            self._begun.pop(parent["header"]["msg_id"], None)  # not here, and nothing was done
             return
         self.replies.keep(parent["header"]["msg_id"], kind, content or {}, metadata or {}, buffers or (), sent)

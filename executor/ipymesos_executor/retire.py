@@ -8,13 +8,8 @@ longer than whoever has asked waits before SIGKILL; a hub that does not answer i
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import socket
-import struct
-import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -26,8 +21,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 2.0  # seconds for the hub to answer, and for the task scheduler's last message after that
 POLL = 0.02  # seconds between two looks whether everything is done
-LAST_WORDS = 3.0  # seconds for what was said to leave the process
-SETTLED = 0.05  # seconds; who has said nothing for twice as long has nothing to say
+SPEED = 4e6  # bytes per second that results travel at, by way of several schedulers, at least
+ARRIVAL = 1.0  # seconds by which a result that should have reached its client may be late
 
 
 class Retirement:
@@ -66,6 +61,7 @@ class Retirement:
             answer = await self._ask(hub, "retire_request")
             await self._all_done(last_expected=bool(answer and answer["scheduler"]))
             if answer is not None:
+                await self._all_arrived()
                 await self._ask(hub, "leave_request")
                 await self._all_done(last_expected=False)  # what came before everybody had heard
         finally:
@@ -95,6 +91,15 @@ class Retirement:
                 return
             await asyncio.sleep(POLL)
 
+    async def _all_arrived(self) -> None:
+        """A client takes for lost what has not reached it when it hears that we are gone, and news are faster.
+
+        Nobody tells us what has reached it, so this is a question of time.
+        """
+        kernel = self._engine.kernel
+        while (left := kernel.arrival + ARRIVAL - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+
     async def _done(self) -> bool:
         """In the main loop: nothing is running, read but not begun, or waiting in the socket."""
         kernel = self._engine.kernel
@@ -105,29 +110,9 @@ class Retirement:
         self._last = True
 
 
-def wait_until_sent() -> None:
-    """Let ZeroMQ's threads say what was said before the process ends; blocks, LAST_WORDS at most."""
-    deadline = time.monotonic() + LAST_WORDS
-    silent = 0
-    while silent < 2 and time.monotonic() < deadline:
-        time.sleep(SETTLED)
-        silent = 0 if _unsent() else silent + 1
+def arrival(former: float, buffers: Iterable[Any]) -> float:
+    """time.monotonic() when a reply with these buffers, said now, should have reached its client.
 
-
-def _unsent() -> int:
-    """Bytes our TCP connections hold that their other ends have not acknowledged (tcp(7), SIOCOUTQ).
-
-    What ZeroMQ itself still holds is behind these, and follows as soon as the kernel takes more.
+    `former`: the same of the reply before, which this one may have to wait for.
     """
-    held = 0
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
-                continue
-            with socket.socket(fileno=os.dup(int(name))) as one:
-                if one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM:
-                    one.getpeername()
-                    held += struct.unpack("i", fcntl.ioctl(one, termios.TIOCOUTQ, bytes(4)))[0]
-        except OSError:
-            continue  # closed meanwhile, or not connected
-    return held
+    return max(former, time.monotonic()) + sum(memoryview(part).nbytes for part in buffers) / SPEED

@@ -162,10 +162,14 @@ class Pack:
     """A controller, N engines and a client."""
 
     def __init__(
-        self, folder: Path, curve: bool = True, preload: tuple[str, ...] = ("numpy",), args: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        curve: bool = True,
+        preload: tuple[str, ...] = ("numpy",),
+        args: tuple[str, ...] = (),
+        **more: Any,
     ) -> None:
-        self.controller, self.engine = payloads(curve)
-        self.controller["args"] = list(args)
+        self.controller, self.engine = payloads(curve, args=list(args), **more)
         self.controllers = Zygote("controller", folder)
         self.engines = Zygote("engines", folder, *preload)
         self.controllers.start("ctl", self.controller)
@@ -196,3 +200,21 @@ class Pack:
         self.client.close()
         self.engines.__exit__()
         self.controllers.__exit__()
+
+
+@ipp.interactive
+def work(seconds: float, path: str = "", size: int = 0) -> tuple[int, bytes]:
+    """For engines: leave a line in this file, so that each effect is counted, and sleep; (pid, `size` bytes)."""
+    import os
+    import time
+
+    if path:
+        with open(path, "a") as file:
+            file.write(f"{os.getpid()}\n")
+    time.sleep(seconds)
+    return os.getpid(), bytes(size)
+
+
+def runs(path: Path) -> list[int]:
+    """The pids of those that have begun with work that writes there."""
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
