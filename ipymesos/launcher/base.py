@@ -22,8 +22,10 @@ from traitlets.config import Config
 from .. import errors
 from ..client import Daemon
 from ..config import MesosOptions
+from ..daemonfile import DaemonFile
 from ..paths import Paths
-from .watch import End, View, Watcher, end_of
+from .again import End, Successor, end_of, lost
+from .watch import View, Watcher
 
 GRACE = 5.0  # seconds that a daemon may take to end once it has told its error
 ANSWER_TIMEOUT = 10.0  # seconds until a daemon that does not answer is taken to be stuck
@@ -98,7 +100,10 @@ class MesosLauncher(MesosOptions, BaseLauncher):
         try:
             launcher._daemon = launcher._find()
         except errors.NotRunning as error:
-            raise NotRunning(str(error)) from None
+            file = DaemonFile.read(launcher.paths.daemon_file)
+            if file is None or not lost(Daemon(file), launcher.paths):
+                raise NotRunning(str(error)) from None
+            launcher._daemon = Daemon(file)
         launcher._recall()
         launcher._follow(started_here=False)
         return launcher
@@ -128,7 +133,7 @@ class MesosLauncher(MesosOptions, BaseLauncher):
 
     def poll(self) -> Any:
         """None while it runs, else an exit code, or 'unknown'."""
-        if self.state == "running" and self._daemon is not None and not self._daemon.alive:
+        if self.state == "running" and self._daemon is not None and not self._daemon.alive and not self._lost():
             self._end(end_of(self._daemon, self.paths))
         if self.state != "after":
             return None
@@ -184,6 +189,15 @@ class MesosLauncher(MesosOptions, BaseLauncher):
         daemon.timeout = ANSWER_TIMEOUT
         self._daemon, self.pid, self.create_time = daemon, daemon.pid, daemon.file.create_time
 
+    def _lost(self) -> bool:
+        """Is the daemon dead, and our watcher about to find another one?"""
+        waits = self._daemon is not None and not self._ended and self._may_come()
+        return waits and lost(self._daemon, self.paths)
+
+    def _may_come(self) -> bool:
+        """May another daemon still come after a dead one?"""
+        return True
+
     def _recall(self) -> None:
         """Set what another process may have changed since the dictionary was made."""
         assert self._daemon is not None
@@ -196,12 +210,17 @@ class MesosLauncher(MesosOptions, BaseLauncher):
             self._home = asyncio.get_running_loop()
         except RuntimeError:
             self._home = None
+        others = None if self._starts_daemons else self._may_come
+        successor = Successor(self.paths, self.log, threading.Event(), self.work_dir, others)
+        if self._starts_daemons and self._lost():  # at once, as our program may end before the thread gets there
+            successor.begin(end_of(self._daemon, self.paths).reason)
         # A daemon of its own for the thread: its requests wait for news, ours must not wait for them.
         self._watcher = Watcher(
             self._what,
             Daemon(self._daemon.file, timeout=ANSWER_TIMEOUT),
-            self.paths,
             self.log,
+            successor=successor,
+            on_daemon=self._use,
             view=self._view,
             on_end=self._end_from_thread,
             give_up=self._give_up,
@@ -239,6 +258,7 @@ class MesosLauncher(MesosOptions, BaseLauncher):
         raise SystemExit(exit_code(error)) from None
 
     _what = ""
+    _starts_daemons = False  # does it start a daemon that was killed again?
 
     def _view(self, status: dict[str, Any]) -> View:
         raise NotImplementedError

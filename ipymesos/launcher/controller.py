@@ -20,12 +20,14 @@ from ipyparallel.cluster.launcher import (
 from traitlets import TraitError
 
 from .. import errors
-from ..daemonfile import DaemonFile
+from ..client import Daemon
+from ..daemonfile import DaemonFile, began
 from ..following.cluster import follow
 from . import spawn
+from .again import TRIES, End, end_of
 from .base import ANSWER_TIMEOUT, GRACE, MesosLauncher, StartError, exit_code, signal_number
 from .engines import MesosEngineSetLauncher, check_n
-from .watch import End, View, end_of
+from .watch import View
 
 DOWNLOAD_TIMEOUT = 600.0  # seconds for the first start of a local Mesos, which is downloaded then
 
@@ -34,6 +36,7 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
     """Starts the daemon, which launches ipcontroller on Mesos; ends with it."""
 
     _what = "the controller"
+    _starts_daemons = True
     _child: subprocess.Popen[bytes] | None = None
     _asked_at = 0.0  # when stop() began
     _taken = False  # has the daemon got the request to stop?
@@ -58,7 +61,6 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
         args = self._split_controller_args()
         self.controller_spec(args)  # its faults are found here rather than in the daemon
         self.read_secret()
-        paths = self.paths
         try:
             running = self._find()
         except errors.NotRunning:
@@ -70,16 +72,28 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
             )
         self._prepare_cluster()
         request = {"options": self.to_options(), "controller_args": args}
-        self._child = spawn.spawn(paths, request, self.work_dir)
-        self.pid, self.create_time = self._child.pid, psutil.Process(self._child.pid).create_time()
-        self.notify_start({"pid": self.pid, "log": str(paths.log_file)})
-        timeout = self.connect_timeout + (DOWNLOAD_TIMEOUT if self.master == "local" else self.start_timeout)
-        daemon = await spawn.ready(self._child, paths, timeout)
+        daemon = await self._begin_daemon(request)
         self._use(daemon)
         with contextlib.suppress(errors.IPyMesosError):  # if it has ended already, the watcher finds out why
             status = daemon.status()
             self.log.info("Framework %s on Mesos master %s", status["framework_id"], status["master"])
         self._follow(started_here=True)
+
+    async def _begin_daemon(self, request: dict[str, Any]) -> Daemon:
+        """Start the daemon; one that is killed meanwhile is started again: what it has left is taken over."""
+        timeout = self.connect_timeout + (DOWNLOAD_TIMEOUT if self.master == "local" else self.start_timeout)
+        for left in reversed(range(TRIES)):
+            self._child = spawn.spawn(self.paths, request, self.work_dir)
+            self.pid, self.create_time = self._child.pid, began(self._child.pid)
+            if self.state == "before":
+                self.notify_start({"pid": self.pid, "log": str(self.paths.log_file)})
+            try:
+                return await spawn.ready(self._child, self.paths, timeout)
+            except spawn.Died as error:
+                if not left or self._stopping or self.master == "local":
+                    raise
+                self.log.warning("%s; starting it again", str(error).partition("\n")[0])
+        raise AssertionError("the last try returns or raises")
 
     def _prepare_cluster(self) -> None:
         """Turn off two things that ipyparallel does for launchers which need them; we don't."""
@@ -151,8 +165,12 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
 
     def _ask_to_stop(self) -> bool:
         """Ask the daemon to stop; whether it is gone. May be asked again and again."""
-        if not self._alive():
+        if self._ended:
             return True
+        if not self._alive():
+            if self._lost():  # the watcher starts another one, so that it can be stopped
+                self._taken, self._asked_at = False, time.monotonic()
+            return not self._lost()
         if self._taken:
             return False
         try:
@@ -209,13 +227,9 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
 
     def _alive(self) -> bool:
         """Does the daemon run? A pid that was given to another process since is not ours."""
-        if self._child is not None:
-            return self._child.poll() is None
-        try:
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.create_time) < 1 and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        if self._daemon is not None:
+            return self._daemon.alive
+        return self._child is not None and self._child.poll() is None
 
     def _terminate(self) -> None:
         if self._alive():

@@ -19,8 +19,9 @@ from traitlets import TraitError
 from .. import errors
 from ..client import Daemon
 from ..core.model import CONTROLLER
+from .again import PATIENCE, TRIES, End
 from .base import GRACE, MesosLauncher, StartError, signal_number
-from .watch import End, View
+from .watch import View
 
 RECALL_TIMEOUT = 3.0  # seconds; `ipcluster list` asks for every engine set, and must not hang on a stuck daemon
 
@@ -44,7 +45,7 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
             raise ProcessStateError(f"the engine set was already started and has state: {self.state}")
         app = self._ipcluster
         try:
-            self._start(os.cpu_count() or 1 if n is None else n)
+            await self._ask(os.cpu_count() or 1 if n is None else n)
             if app is not None:
                 await self._first_engine()
         except (TraitError, errors.IPyMesosError, LauncherError) as first:
@@ -53,7 +54,20 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
                 await app.cluster.stop_cluster()  # nobody else would
             self._fail(error if isinstance(error, StartError) else StartError(str(error), error))
 
-    def _start(self, n: int) -> None:
+    async def _ask(self, n: int) -> None:
+        """Ask for the engines, again if the daemon dies over it and is started again."""
+        controller = getattr(self.parent, "controller", None)
+        for tried in range(TRIES):
+            try:
+                return self._start(n, known_before=bool(tried))
+            except errors.NotRunning:
+                if not isinstance(controller, MesosLauncher) or not await self._within(1.0, controller._lost):
+                    raise
+                if not await self._within(PATIENCE, lambda: not controller._lost()):
+                    raise
+        raise errors.NotRunning(f"the scheduler has ended {TRIES} times while it was asked for engines")
+
+    def _start(self, n: int, known_before: bool) -> None:
         check_n(n)
         if self.engine_set_id == CONTROLLER:
             raise errors.ConfigError(f"an engine set can't be named {CONTROLLER!r}; choose another name")
@@ -79,7 +93,7 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
         assert self._daemon is not None
         self.engine_spec(self.engine_args)  # its faults are found here rather than in the daemon
         known = self._daemon.status()["engines"].get(self.engine_set_id)
-        if known is not None and known["state"] != "stopping":
+        if known is not None and known["state"] != "stopping" and not known_before:
             raise errors.ConfigError(f"the engine set {self.engine_set_id} already runs; choose another name")
         self.n = n
         self._daemon.want_engines(self.engine_set_id, n, self.to_options(), list(self.engine_args))
@@ -134,13 +148,15 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
     def _drop(self) -> bool:
         """Ask for the end of the set; whether it is gone. May be asked again and again."""
         assert self._daemon is not None
+        if self._ended:
+            return True
         try:
             known = self._daemon.status()["engines"].get(self.engine_set_id)
             if known is not None and known["state"] != "stopping":
                 self._daemon.drop_engines(self.engine_set_id)
             return known is None
         except errors.IPyMesosError:  # as while it ends
-            return not self._daemon.alive
+            return not self._daemon.alive and not self._lost()
 
     def signal(self, sig: int | str) -> None:
         """Send a signal to every engine of the set."""
@@ -154,12 +170,16 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
         try:
             engines = Daemon(self._daemon.file, timeout=RECALL_TIMEOUT).status()["engines"]
         except errors.IPyMesosError:
-            if self._daemon.alive:
+            if self._daemon.alive or self._lost():
                 return  # it does not answer; that does not mean that the engines are gone
             raise NotRunning(f"{self._what} has ended with its scheduler") from None
         if self.engine_set_id not in engines:
             raise NotRunning(f"{self._what} has ended")
         self.n = engines[self.engine_set_id]["wanted"] or self.n
+
+    def _may_come(self) -> bool:
+        controller = getattr(self.parent, "controller", None)
+        return not isinstance(controller, MesosLauncher) or controller.state != "after"
 
     def _view(self, status: dict[str, Any]) -> View:
         engines = status["engines"].get(self.engine_set_id)

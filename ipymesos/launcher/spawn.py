@@ -26,26 +26,15 @@ from ..paths import Paths
 _FOREIGN = re.compile(r"IPP_CONNECTION_INFO|IPP_SESSION_KEY|IPP_CURVE_\w+|IPP_CLUSTER_ID|IPP_PROFILE_DIR")
 
 
+class Died(IPyMesosError):
+    """The daemon was killed before it could say anything."""
+
+
 def spawn(paths: Paths, request: dict[str, Any], work_dir: str = ".") -> subprocess.Popen[bytes]:
     """Start the daemon; `request` is its options and arguments. OSError when that is impossible."""
-    command = [sys.executable, "-m", "ipymesos", "start", "--profile-dir", str(paths.profile_dir)]
-    # One word, so that an id which begins with a dash is not taken for an option.
-    command += [f"--cluster-id={paths.cluster_id}", "--options", "-"]
-    environment = {name: value for name, value in os.environ.items() if not _FOREIGN.fullmatch(name)}
-    paths.log_file.parent.mkdir(parents=True, exist_ok=True)
     if paths.log_file.exists():  # of a run that failed: a clean stop removes it
         paths.log_file.replace(paths.log_file.with_suffix(".log.1"))
-    descriptor = os.open(paths.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            cwd=work_dir,
-            start_new_session=True,
-        )
+    process = _start(paths, work_dir, (), subprocess.PIPE)
     assert process.stdin is not None
     try:
         with process.stdin as pipe:
@@ -55,10 +44,34 @@ def spawn(paths: Paths, request: dict[str, Any], work_dir: str = ".") -> subproc
     return process
 
 
+def resume(paths: Paths, work_dir: str = ".") -> subprocess.Popen[bytes]:
+    """Start a daemon in the place of one that was killed; it writes on in the same log."""
+    return _start(paths, work_dir, ("--resume",), subprocess.DEVNULL)
+
+
+def _start(paths: Paths, work_dir: str, arguments: tuple[str, ...], stdin: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "ipymesos", "start", "--profile-dir", str(paths.profile_dir)]
+    # One word, so that an id which begins with a dash is not taken for an option.
+    command += [f"--cluster-id={paths.cluster_id}", "--options", "-", *arguments]
+    environment = {name: value for name, value in os.environ.items() if not _FOREIGN.fullmatch(name)}
+    paths.log_file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(paths.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as log:
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            cwd=work_dir,
+            start_new_session=True,
+        )
+
+
 async def ready(process: subprocess.Popen[bytes], paths: Paths, timeout: float) -> Daemon:
     """Wait until the daemon is registered with its master.
 
-    Raises the error that ended it, of the class it had over there, or NotRunning after `timeout` seconds.
+    Raises the error that ended it, of the class it had over there, Died, or NotRunning after `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -70,7 +83,7 @@ async def ready(process: subprocess.Popen[bytes], paths: Paths, timeout: float) 
             if file.ready and not ended:
                 return Daemon(file)
         if ended:
-            raise IPyMesosError(
+            raise (Died if process.returncode < 0 else IPyMesosError)(
                 f"the scheduler ended with exit code {process.returncode} before it was registered with a master; "
                 f"the end of {paths.log_file} is:\n{tail(paths.log_file, 20)}"
             )

@@ -14,9 +14,8 @@ from logging import Logger
 from typing import Any
 
 from ..client import Daemon
-from ..daemonfile import DaemonFile
 from ..errors import IPyMesosError
-from ..paths import Paths
+from .again import End, Successor
 
 PATIENCE = 5.0  # seconds without progress before we say why, and between two different explanations
 REPEAT = 30.0  # seconds before the same explanation is given again
@@ -34,28 +33,22 @@ class View:
     why: str = ""  # what it waits for
 
 
-@dataclass(frozen=True)
-class End:
-    """Why there is nothing left to watch. exit_code 0 = it was wanted."""
-
-    exit_code: int
-    reason: str = ""
-
-
 class Watcher(threading.Thread):
     """Follows the daemon's status until the thing is gone or has failed, and tells it once.
 
-    `view` picks the thing out of a status, `on_end` is called with the End (in this thread), `give_up` says why a start
-    came to nothing, and undoes it. `start_timeout` None: somebody else started it, so nothing is said or given up here.
+    When the daemon dies, it goes on with the one that takes its place, of which `on_daemon` is told. `view` picks the
+    thing out of a status, `on_end` is called with the End (in this thread), `give_up` says why a start came to nothing,
+    and undoes it. `start_timeout` None: somebody else started it, so nothing is said or given up here.
     """
 
     def __init__(
         self,
         what: str,
         daemon: Daemon,
-        paths: Paths,
         log: Logger,
         *,
+        successor: Successor,
+        on_daemon: Callable[[Daemon], None],
         view: Callable[[dict[str, Any]], View],
         on_end: Callable[[End], None],
         give_up: Callable[[str], None],
@@ -64,15 +57,16 @@ class Watcher(threading.Thread):
         super().__init__(name=f"ipymesos-watch-{what}", daemon=True)
         self.what = what
         self.target = daemon
-        self.paths = paths
         self.log = log
+        self.successor, self.on_daemon = successor, on_daemon
         self.view = view
         self.on_end = on_end
         self.give_up = give_up
         self.start_timeout = start_timeout
         self.status: dict[str, Any] = {}
+        self._version: int | None = None
         self.seen = View(there=True)
-        self.closed = threading.Event()
+        self.closed = successor.closed
         self._started_at = time.monotonic()
         self.ever = False
         self._waiting_since = self._started_at
@@ -89,10 +83,11 @@ class Watcher(threading.Thread):
 
     def _step(self) -> End | None:
         try:
-            self.status = self.target.status(after=self.status.get("version"), timeout=self._pause())
+            self.status = self.target.status(after=self._version, timeout=self._pause())
+            self._version = self.status["version"]
         except IPyMesosError as error:
             if not self.target.alive:
-                return end_of(self.target, self.paths)
+                return self._bereft()
             # It is there and gives no answer, as while it ends. Whoever wants to stop a stuck one will say so.
             self.log.debug("%s: %s", self.what, error)
             self.closed.wait(0.2)
@@ -104,6 +99,17 @@ class Watcher(threading.Thread):
             return End(0)
         self.ever = self.ever or seen.running > 0
         return self._verdict(seen)
+
+    def _bereft(self) -> End | None:
+        """The daemon is gone."""
+        found = self.successor.of(self.target)
+        if isinstance(found, End):
+            return found
+        self.log.info("%s: the scheduler is now pid %d", self.what, found.pid)
+        found.timeout = self.target.timeout
+        self.target, self._version = found, None
+        self.on_daemon(Daemon(found.file))
+        return None
 
     def _pause(self) -> float:
         """Seconds the next request may take: there are deadlines while we wait for something to run."""
@@ -141,11 +147,3 @@ class Watcher(threading.Thread):
             return str(self.target.explain()["text"])
         except (IPyMesosError, KeyError):
             return self.seen.why or "the scheduler gives no reason"
-
-
-def end_of(daemon: Daemon, paths: Paths) -> End:
-    """How a daemon that is gone has ended: after a clean stop there is no daemon file, else it says why."""
-    file = DaemonFile.read(paths.daemon_file)
-    if file is None or file.pid != daemon.pid:
-        return End(0)
-    return End(file.exit_code or 1, file.error or f"the scheduler (pid {daemon.pid}) ended without a word")

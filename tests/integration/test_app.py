@@ -62,6 +62,7 @@ def test_a_whole_life(clean: LocalMesos, tmp_path: Path) -> None:
                 "ipcontroller-engine.json",
                 "ipymesos.json",
                 "ipymesos-state.json",
+                "ipymesos.lock",
             )
         }
 
@@ -136,7 +137,7 @@ def test_killed_and_started_again_it_takes_over(clean: LocalMesos, tmp_path: Pat
             client[:].push({"kept": 42}, block=True)
             first.process.kill()
             first.wait()
-            with pytest.raises(NotRunning, match="has ended .* start it again to take them over"):
+            with pytest.raises(NotRunning, match="has ended .* start --resume` takes them over"):
                 Daemon.find(tmp_path)
             assert client[:].pull("kept", block=True) == [42, 42]  # the engines don't need the daemon
             with Start(tmp_path, "--master", clean.master, "-n", "2", *SMALL) as second:
@@ -318,7 +319,12 @@ def test_the_private_mesos_ends_with_it(tmp_path: Path) -> None:
     with Start(tmp_path, "-n", "1", *SMALL, environment={"IPYMESOS_MASTER": ""}) as start:
         status = start.running(1)
         assert status["master"].startswith("127.0.0.1:")
-        assert files(tmp_path) == {"ipymesos.json", "ipcontroller-client.json", "ipcontroller-engine.json"}
+        assert files(tmp_path) == {
+            "ipymesos.json",
+            "ipymesos.lock",
+            "ipcontroller-client.json",
+            "ipcontroller-engine.json",
+        }
         start.daemon().stop("enough")
         assert start.wait() == 0, start.error
     assert files(tmp_path) == set()

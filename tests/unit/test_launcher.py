@@ -19,9 +19,9 @@ from traitlets.config import Config
 from ipymesos.client import Daemon
 from ipymesos.daemonfile import DaemonFile, began
 from ipymesos.launcher import MesosControllerLauncher, MesosEngineSetLauncher, MesosLauncher
+from ipymesos.launcher.again import end_of
 from ipymesos.launcher.base import signal_number
 from ipymesos.launcher.spawn import tail
-from ipymesos.launcher.watch import end_of
 from ipymesos.paths import Paths
 
 BOTH = [MesosControllerLauncher, MesosEngineSetLauncher]
