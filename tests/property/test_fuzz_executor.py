@@ -52,7 +52,7 @@ def secret_in(*texts: str) -> bool:
     return any(SECRET in text for text in texts)
 
 
-@fuzz(8)
+@fuzz(6)
 @given(wrong(PAYLOADS).map(in_base64) | ANY, wrong([POLICY]))
 @example(base64.b64encode(b"[" * 100_000).decode(), None)
 def test_data_of_tasks(data: Any, policy: Any) -> None:
@@ -87,7 +87,7 @@ def folder() -> str:
     return tempfile.mkdtemp()
 
 
-@fuzz(8)
+@fuzz(6)
 @given(
     st.lists(wrong(PAYLOADS, 2), max_size=2),
     st.booleans(),
@@ -122,7 +122,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[int]]:
     return data, sorted(draw(st.lists(st.integers(0, len(data)), max_size=5)))
 
 
-@fuzz(5)
+@fuzz(3)
 @given(streams())
 def test_lines(stream: tuple[bytes, list[int]]) -> None:
     """What is no line of ours is left out, and the next one is understood again."""

@@ -64,7 +64,7 @@ def put(path: Path, content: bytes) -> Path:
     return path
 
 
-@fuzz(10)
+@fuzz(8)
 @given(texts(STATES))
 @example(b"[" * 100_000)
 @example(b"9" * 5000)
@@ -84,7 +84,7 @@ def test_states(folder: Path, content: bytes) -> None:
     step(state, Subscribed("fw", "m:5050"), Ticked(), now=1e9)
 
 
-@fuzz(5)
+@fuzz(3)
 @given(texts([START]))
 def test_how_it_was_started(content: bytes) -> None:
     """What `start --resume` reads out of a state."""
@@ -97,7 +97,7 @@ def test_how_it_was_started(content: bytes) -> None:
         json.dumps(start.to_json())
 
 
-@fuzz(6)
+@fuzz(4)
 @given(texts(DAEMONS))
 @example(json.dumps({**DAEMONS[0], "pid": 10**30}).encode())
 @example(json.dumps({**DAEMONS[0], "pid": "../1"}).encode())
@@ -118,7 +118,7 @@ def test_daemon_files(folder: Path, content: bytes) -> None:
         assert SECRET not in str(error)
 
 
-@fuzz(5)
+@fuzz(4)
 @given(texts(CONNECTIONS))
 @example(b"[" * 100_000)
 def test_connection_files(folder: Path, content: bytes) -> None:

@@ -80,7 +80,7 @@ def _call(action: Any, state: Everything) -> Any:
     return mesos.call(action, state.cluster, lambda task: b"payload", lambda task: {})
 
 
-@fuzz(5)
+@fuzz(3)
 @given(wrong([SLAVES]) | ANY)
 def test_lists_of_agents(listing: Any) -> None:
     event = mesos.agents(listing, ("*", "ipy"))
@@ -88,14 +88,14 @@ def test_lists_of_agents(listing: Any) -> None:
         step(RUNNING[1], event, Ticked(), now=10.0)
 
 
-@fuzz(3)
+@fuzz(2)
 @given(wrong([e for e in EVENTS if e["type"] == "ERROR"]) | st.builds(lambda x: {"error": x}, ANY))
 def test_refusals(message: Any) -> None:
     if isinstance(message, dict):
         assert isinstance(refusal(message, "m:5050"), (StreamError, MesosError))
 
 
-@fuzz(5)
+@fuzz(4)
 @given(wrong([MASTER]).map(json.dumps).map(str.encode) | st.binary(max_size=200))
 @example(b'{"address": {"ip": "h", "port": 1e999}}')
 @example(b'{"address": {"ip": "h", "port": 65536}}')
@@ -117,7 +117,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[int]]:
     return data, sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
 
 
-@fuzz(10)
+@fuzz(6)
 @given(streams())
 def test_records(stream: tuple[bytes, list[int]]) -> None:
     """However it is cut, the same records come out of it, or the same refusal."""
@@ -176,7 +176,7 @@ class Master:
         self.socket.close()
 
 
-@fuzz(5)
+@fuzz(4)
 @given(answers())
 def test_answers_to_subscribe(answer: bytes) -> None:
     stream = EventStream(Waker())
