@@ -15,7 +15,6 @@ from ipymesos.core.messages import (
     InverseOffered,
     InverseRescinded,
     Kill,
-    Launch,
     Offered,
     Rescinded,
     Revive,
@@ -26,7 +25,7 @@ from ipymesos.local import LocalMesos
 from ipymesos.local.election import Election
 from tests.helpers import eventually
 from tests.integration.driver_kit import Heard, driving
-from tests.integration.offers_kit import Ours, drain, get, metric, schedule_maintenance
+from tests.integration.offers_kit import drain, get, schedule_maintenance
 from tests.integration.test_driver_mesos import ME, Play
 
 pytestmark = pytest.mark.mesos
