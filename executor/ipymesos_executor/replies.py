@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST = 64  # replies
+MOST = 1024  # replies
 MOST_BYTES = 64 << 20  # of their buffers, together
 
 

@@ -11,6 +11,8 @@ import zmq
 from ipyparallel import error, util
 from ipyparallel.controller import task_scheduler as upstream
 
+from .move import REASON
+
 LAST_REPLIES = 0.3  # seconds for what an engine has sent before its end to arrive
 
 
@@ -82,6 +84,8 @@ class TaskScheduler(upstream.TaskScheduler):
         reason = self.reasons.pop(engine, "") or "unknown cause"
         self.lost.add(engine)
         for msg_id, job in list(self.pending[engine].items()):
+            if reason == REASON:
+                self.retries[msg_id] = 0  # it goes on elsewhere: run again here it would be done twice
             try:
                 raise error.EngineError(f"engine {self.ids.get(engine)} died while running task {msg_id}: {reason}")
             except error.EngineError:
