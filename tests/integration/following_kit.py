@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,10 +53,11 @@ class Moving:
         self.told[task] = self.name
         self.engines.start(task, {**self.engine, "controller": self.name})
 
-    def start(self) -> str:
-        """Another controller, with ports of its own and the same keys. Returns when it runs."""
+    def start(self, again: bool = False) -> str:
+        """Another controller, with ports of its own unless it is the same `again`, and the same keys. Returns when it
+        runs."""
         self.count += 1
-        if self.count > 1:
+        if self.count > 1 and not again:
             ports = free_ports()
             other, engine = self._payloads(payloads(True, ports))
             keys = {key: self.first["engine_info"][key] for key in ("key", "curve_serverkey")}
@@ -116,6 +118,11 @@ class Moving:
         self.clients.append(client)
         eventually(lambda: len(client) == self.n)
         return client
+
+    def task(self, client: ipp.Client, engine_id: int) -> str:
+        """The engine that has this id."""
+        pid = client[engine_id].apply_sync(os.getpid)
+        return next(task for task in self.told if self.pid(task) == pid)
 
     def pid(self, task: str) -> int:
         return int(self.engines.expect("started", task)["pid"])
