@@ -27,7 +27,7 @@ class Request(list[Any]):
 
 
 class NoShellThread:
-    """Where a cell awaits, ipykernel 7 asks this thread for its parent, though ipyparallel has none. It is not there."""
+    """Where a cell awaits, ipykernel 7 asks this thread for its parent, though ipyparallel's kernel has none."""
 
     parent_thread = threading.main_thread()
 
