@@ -29,6 +29,8 @@ from .launch import nanoseconds, task_info
 
 Json = dict[str, Any]
 
+ACCEPTED = 3600.0  # seconds until a promise to leave is asked for again; a changed window is told at once
+
 
 def call(action: Action, cluster: Cluster, payload: Callable[[Task], bytes], address: Callable[[Task], Json]) -> Json:
     """The body of the call that does `action`.
@@ -59,7 +61,7 @@ def call(action: Action, cluster: Cluster, payload: Callable[[Task], bytes], add
         gone = {str(engine_id): why for engine_id, why in action.engines}
         return _message(cluster, action.executor_id, action.agent_id, {"gone": gone})
     if isinstance(action, AcceptInverse):
-        return _call(cluster, "ACCEPT_INVERSE_OFFERS", _inverse_offers(action.offer_ids))
+        return _call(cluster, "ACCEPT_INVERSE_OFFERS", _inverse_offers(action.offer_ids, ACCEPTED))
     if isinstance(action, DeclineInverse):
         return _call(cluster, "DECLINE_INVERSE_OFFERS", _inverse_offers(action.offer_ids, action.refuse_seconds))
     if isinstance(action, ShutdownExecutor):
@@ -110,11 +112,11 @@ def _offers(offer_ids: Iterable[str], refuse_seconds: float) -> Json:
     }
 
 
-def _inverse_offers(offer_ids: Iterable[str], refuse_seconds: float | None = None) -> Json:
-    body: Json = {"inverse_offer_ids": [{"value": offer_id} for offer_id in offer_ids]}
-    if refuse_seconds is not None:
-        body["filters"] = {"refuse_seconds": refuse_seconds}
-    return body
+def _inverse_offers(offer_ids: Iterable[str], refuse_seconds: float) -> Json:
+    return {
+        "inverse_offer_ids": [{"value": offer_id} for offer_id in offer_ids],
+        "filters": {"refuse_seconds": refuse_seconds},
+    }
 
 
 def _task(task_id: str, agent_id: str) -> Json:

@@ -103,7 +103,7 @@ def call(action: Action) -> dict[str, Any]:
         (
             AcceptInverse(("i1", "i2")),
             "ACCEPT_INVERSE_OFFERS",
-            {"inverse_offer_ids": [{"value": "i1"}, {"value": "i2"}]},
+            {"inverse_offer_ids": [{"value": "i1"}, {"value": "i2"}], "filters": {"refuse_seconds": 3600.0}},
         ),
         (
             DeclineInverse(("i1",), 60.0),
