@@ -62,8 +62,8 @@ class Home:
             file.write("\n" + "\n".join(lines) + "\n")
 
     def options(self, kind: str, options: dict[str, Any]) -> dict[str, Any]:
-        """The options of a small cluster of that kind (docker or process), and `options` above them."""
-        image = {"image": images.image("engine")} if kind == "docker" and "image" not in options else {}
+        """The options of a small cluster of that kind (docker, mesos or process), and `options` above them."""
+        image = {"image": images.image("engine")} if kind != "process" and "image" not in options else {}
         return {"master": self.mesos.master, "container": kind, **SMALL, **image, **options}
 
     def cluster(self, kind: str, n: int = 2, *, cluster_id: str = "", **options: Any) -> ipp.Cluster:

@@ -73,7 +73,7 @@ def run(mesos: LocalMesos, framework: Framework, task: str, image: str, **more: 
 
 
 def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
 
 
 def sandbox(process: psutil.Process) -> Path:
