@@ -8,13 +8,16 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import ipyparallel as ipp
 import pytest
 from traitlets.config import Config
 
-from tests.e2e.kit import Home, Running
+from ipymesos.local import LocalMesos
+from tests.certificates import certificate
+from tests.e2e.kit import Home, Running, nothing_left
 from tests.e2e.search import files, forms, hits, places
 from tests.helpers import eventually
 from tests.integration.programs import SMALL, Start
@@ -116,3 +119,63 @@ def test_a_talkative_daemon_says_no_key(home: Home) -> None:
     eventually(lambda: home.security == set())
     assert len(said.splitlines()) > 20 and str(os.getpid()) and hits([("said", said.encode())], keys) == []
     assert hits([("environment", environment)], keys) == []
+
+
+@pytest.fixture(params=["file", "environment"])
+def locked(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Locked]:
+    """A Mesos that asks for a principal, and a user who talks to the daemon over TLS."""
+    locked = Locked(request.param, secrets.token_urlsafe(32), *certificate(tmp_path / "pki"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.delenv("IPYMESOS_SECRET", raising=False)
+    options = {"principal": "me", "certfile": str(locked.certfile), "keyfile": str(locked.keyfile)}
+    if request.param == "file":
+        path = tmp_path / "secret"
+        path.touch(0o600)
+        path.write_text(f"{locked.secret}\n")
+        options["secret_file"] = str(path)
+    with LocalMesos(credentials={"me": locked.secret}) as mesos:
+        if request.param == "environment":
+            monkeypatch.setenv("IPYMESOS_SECRET", locked.secret)
+        home = Home(mesos, tmp_path / "ipython")
+        config = Config({"MesosLauncher": home.options("process", options), **TALKATIVE})
+        cluster = ipp.Cluster(
+            controller="mesos", engines="mesos", profile="mesos", cluster_id="", config=config, log_level=10, n=2
+        )
+        cluster.start_cluster_sync()
+        try:
+            with cluster.connect_client_sync() as client:
+                client.wait_for_engines(2, timeout=60)
+                locked.running = Running(home, cluster, client)
+                yield locked
+        finally:
+            cluster.stop_cluster_sync()
+        nothing_left(home)
+
+
+@dataclass
+class Locked:
+    way: str  # how the principal's secret is given
+    secret: str
+    certfile: Path
+    keyfile: Path
+    running: Running = field(init=False)
+
+
+def test_credentials_and_the_key_for_tls_are_nowhere_to_be_seen(
+    locked: Locked, caplog: pytest.LogCaptureFixture
+) -> None:
+    running, lines = locked.running, locked.keyfile.read_text().splitlines()
+    assert running.daemon.url.startswith("https://") and "PRIVATE KEY" in lines[0]
+    assert running.client[:].apply_sync(os.getpid)
+    looked_for = [locked.secret, lines[5], lines[6], running.daemon.file.token]
+    seen = places(running)
+    seen["launchers' log"] = [("caplog", caplog.text.encode())]
+    found = {kind: hits(texts, looked_for) for kind, texts in seen.items()}
+    # The master has its list of secrets in a file of its own, which it is told of at its start.
+    assert [Path(name).name for name in found.pop("Mesos' other files")] == ["credentials.json"]
+    # A program can't take back what it was given in its environment; nobody else's has it.
+    given = [f"/proc/{running.daemon.pid}/environ"] if locked.way == "environment" else []
+    assert found.pop("environments") == given
+    assert {kind: names for kind, names in found.items() if names} == {}
+    mine = {Path(name).name for name in hits(files(running.home.ipython), looked_for)}
+    assert mine == {"ipymesos.json"}
