@@ -84,6 +84,10 @@ def test_start_has_every_option_with_its_help(capsys: pytest.CaptureFixture[str]
         (["start", "--cluster-id", "a/b"], "cluster id 'a/b'"),
         (["start", "--cluster-id", "a-state"], "it can't end in 'state'"),
         (["start", "--ip", "", "--container", "process"], "port: the REST API can't listen on"),
+        (["start", "--ip", "0.0.0.0", "--container", "process"], "ip: '0.0.0.0' can be reached from other machines"),
+        (["start", "--certfile", "/nonexistent", "--container", "process"], "certfile: /nonexistent can't be read"),
+        (["start", "--keyfile", "key.pem", "--container", "process"], "keyfile: 'key.pem' goes with no certificate"),
+        (["start", "--master", "zk://me:sesame@zk1/mesos"], "--master: everybody on this machine can read"),
         (["scale", "0"], "N: 0; 1 engine is the least"),
         (["scale", "-2"], "-2"),
         (["scale", "few"], "invalid int value: 'few'"),
@@ -100,6 +104,7 @@ def test_what_makes_no_sense_ends_with_a_sentence(
     code, out, err = run(capsys, *argv)
     assert code == 2 and out == ""
     assert err.startswith("ipymesos: error: ") and len(err.splitlines()) == 1 and said in err
+    assert "sesame" not in err
 
 
 @pytest.mark.parametrize("command", [["stop"], ["status"], ["explain"], ["scale", "2"]])
