@@ -78,7 +78,7 @@ class Soak:
         n, deadline = self.world.engines, time.monotonic() + WHOLE_AGAIN
         while time.monotonic() < deadline:
             self.present = self.counters.alive(since)
-            if len(self.present) == n and len(self.world.engine_tasks()) == n:
+            if len(self.present) == n and self.world.satisfied():
                 return True
             if len(self.present) > n:
                 since = time.monotonic()  # some of them have ended since: who answers from now on?
@@ -105,6 +105,7 @@ def main() -> int:
     parser.add_argument("--container", choices=["process", "mesos", "docker"], default="process")
     parser.add_argument("--image", default="", help="with ipymesos-executor in it, for mesos and docker")
     parser.add_argument("--agents", type=int, default=3)
+    parser.add_argument("--masters", type=int, default=3, help="which elect their leader at a ZooKeeper: 1, 3 or 5")
     parser.add_argument("--engines", type=int, default=12)
     parser.add_argument("--only", action="append", default=[], metavar="WORD", help="faults with this word in the name")
     args = parser.parse_args()
@@ -113,7 +114,7 @@ def main() -> int:
     if not faults:
         parser.error(f"--only: no fault is called so; there are: {', '.join(fault.name for fault in FAULTS)}")
     print(f"seed {seed}, {args.minutes:g} minutes, {args.engines} engines on {args.agents} agents, {args.container}")
-    with World(args.container, args.image, args.agents, args.engines) as world:
+    with World(args.container, args.image, args.agents, args.engines, args.masters) as world:
         soak = Soak(world, faults, seed)
         with world.client() as client:
             counters = Counters(client)

@@ -17,6 +17,7 @@ import ipymesos
 from ipymesos.client import Daemon
 from ipymesos.errors import IPyMesosError
 from ipymesos.local import LocalFleet, LocalMesosError
+from tests.integration.zookeeper import ZooKeeperServer
 
 SMALL = {"cpus": 0.2, "memory": "200 MB", "pack_memory": "64 MB", "controller_cpus": 0.2, "retire_grace": 5.0}
 AGENT = "cpus:8;mem:8000;disk:4000;ports:[{0}-{1}]"
@@ -35,14 +36,15 @@ class Part:
 class World:
     """A context manager: everything is up inside, and `leftovers` tells afterwards what has stayed."""
 
-    def __init__(self, container: str, image: str, agents: int, engines: int, zookeeper: str = "") -> None:
+    def __init__(self, container: str, image: str, agents: int, engines: int, masters: int = 1) -> None:
         self.container, self.engines = container, engines
         self.root = Path(os.path.realpath(tempfile.mkdtemp(prefix="ipymesos-chaos-")))
         ports = [(22000 + 100 * i, 22099 + 100 * i) for i in range(agents)]
+        self.zookeeper = ZooKeeperServer(self.root / "zookeeper")
         self.fleet = LocalFleet(
             agents,
-            2 if zookeeper else 1,
-            zookeeper=zookeeper,
+            masters,
+            zookeeper=f"zk://{self.zookeeper.hosts}/mesos",
             resources=[AGENT.format(*pair) for pair in ports],
             containerizers="docker,mesos" if container == "docker" else "mesos",
             images=[image] if container == "mesos" else None,
@@ -59,6 +61,7 @@ class World:
     def __enter__(self) -> World:
         with contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, self.root)
+            stack.enter_context(self.zookeeper)
             self.fleet.start()
             stack.callback(self.fleet.stop)
             self.options["master"] = self.fleet.master
@@ -110,10 +113,16 @@ class World:
             return None
 
     def engine_tasks(self) -> dict[str, dict[str, Any]]:
-        """The engines that can be used, by task id."""
+        """The tasks of engines by their ids, whatever their state."""
         status = self.status()
-        sets = status["engines"].values() if status else ()
-        return {task["task"]: task for one in sets for task in one["tasks"] if task["state"] == "running"}
+        return {task["task"]: task for one in (status["engines"].values() if status else ()) for task in one["tasks"]}
+
+    def satisfied(self) -> bool:
+        """All engines that are wanted can be used, and there are no others."""
+        status, n = self.status(), self.engines
+        if status is None or status["state"] != "running":
+            return False
+        return all(one["wanted"] == one["running"] == len(one["tasks"]) == n for one in status["engines"].values())
 
     def parts(self) -> list[Part]:
         """The processes of our executors, found by what they are: an executor, its zygote, and what that has forked."""
