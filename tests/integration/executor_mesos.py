@@ -43,6 +43,7 @@ class Playground(Scheduler):
         self.offers: list[dict[str, Any]] = []
         self.updates: list[dict[str, Any]] = []
         self.lost: list[tuple[str, int]] = []
+        self.messages: list[dict[str, Any]] = []
         self.agent = ""  # where we launched last
         self.environment: dict[str, str] = {}  # of executors
         self.image = ""  # of executors; empty: they are processes
@@ -66,6 +67,19 @@ class Playground(Scheduler):
 
     def executorLost(self, driver: Any, executor_id: dict[str, Any], agent_id: Any, status: int) -> None:
         self.lost.append((executor_id["value"], status))
+
+    def frameworkMessage(self, driver: Any, executor_id: Any, agent_id: Any, message: str) -> None:
+        self.messages.append(json.loads(base64.b64decode(message)))
+
+    def order(self, executor: str, **order: Any) -> None:
+        """A message to an executor."""
+        self.driver.sendFrameworkMessage({"value": executor}, {"value": self.agent}, data(order))
+
+    def kill(self, task: str, grace: float) -> None:
+        """With so many seconds from SIGTERM to SIGKILL; pymesos knows no kill_policy."""
+        policy = {"grace_period": {"nanoseconds": int(grace * 1e9)}}
+        kill = {"task_id": {"value": task}, "kill_policy": policy}
+        self.driver._send({"type": "KILL", "framework_id": {"value": self.driver.framework_id}, "kill": kill})
 
     def launch(self, executor: str, kind: str, tasks: dict[str, dict[str, Any]], *arguments: str, **more: Any) -> None:
         """Launch these tasks (id -> payload) on one executor."""

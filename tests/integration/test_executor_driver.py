@@ -175,6 +175,20 @@ def test_an_update_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert call.headers["authorization"] == "Bearer token-of-the-agent"
 
 
+def test_messages_for_the_framework(monkeypatch: pytest.MonkeyPatch) -> None:
+    with driving(monkeypatch, tell()) as (agent, recorder, driver):
+        driver.sendFrameworkMessage("eA==")  # there may be no agent yet
+        driver.sendStatusUpdate(status("TASK_RUNNING"))
+        driver.sendFrameworkMessage("eB==")
+
+        def said() -> list[Any]:
+            return [call for call in agent.calls if call.body["type"] == "MESSAGE"]
+
+        eventually(lambda: len(said()) == 2)
+    assert [call.body["message"]["data"] for call in said()] == ["eA==", "eB=="]
+    assert said()[0].path == "/slave(7)/api/v1/executor" and said()[0].body["executor_id"] == {"value": "x1"}
+
+
 def test_what_is_not_acknowledged_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     both = threading.Event()
 

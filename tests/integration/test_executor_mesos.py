@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import signal
 import socket
@@ -14,11 +12,12 @@ from typing import Any
 import ipyparallel as ipp
 import psutil
 import pytest
+from ipymesos_executor import processes
 
 from ipymesos.local import LocalMesos
 from tests.helpers import eventually
 
-from .executor_kit import payloads
+from .executor_kit import payloads, work
 from .executor_mesos import Playground
 
 pytestmark = pytest.mark.mesos
@@ -125,8 +124,7 @@ def test_a_pack_from_begin_to_end(mesos: LocalMesos, play: Playground) -> None:
 
 
 def signal_engines(play: Playground, signum: int, tasks: list[str] | None) -> None:
-    message = base64.b64encode(json.dumps({"signal": int(signum), "tasks": tasks}).encode()).decode()
-    play.driver.sendFrameworkMessage({"value": "p"}, {"value": play.agent}, message)
+    play.order("p", signal=int(signum), tasks=tasks)
 
 
 def log_of(mesos: LocalMesos, name: str) -> str:
@@ -142,6 +140,25 @@ def test_a_busy_engine_is_killed_after_its_grace(play: Playground) -> None:
         eventually(lambda: client.queue_status(0)["queue"] == 1)
         play.driver.killTask({"value": "e0"})
         play.expect("e0", "TASK_KILLED", timeout=6)
+
+
+def test_an_engine_retires_after_its_work(play: Playground) -> None:
+    """A KILL with a grace period; meanwhile the executor knows who works, and for how long."""
+    _, _, client = start(play, 2)
+    with client:
+        told = play.expect("e0", "TASK_RUNNING")["data"]
+        result = client.load_balanced_view(targets=[told["engine_id"]]).apply(work, 5)
+
+        def load() -> dict[str, float]:
+            play.order("p", load=True)
+            return dict(eventually(lambda: play.messages)[-1]["load"])
+
+        eventually(lambda: load()["e0"] > 0.5)
+        assert load()["e1"] == 0
+        play.kill("e0", 60)
+        assert result.get(30)[0] == told["pid"]
+        play.expect("e0", "TASK_KILLED")
+        eventually(lambda: told["engine_id"] not in client.ids)
 
 
 def test_teardown_leaves_nothing(mesos: LocalMesos, tmp_path: Path) -> None:
@@ -162,6 +179,25 @@ def test_killed_executor_takes_everything_with_it(mesos: LocalMesos, play: Playg
             play.expect(f"e{i}", "TASK_FAILED")
         eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))
     eventually(lambda: not executors(mesos, "p"))
+
+
+def test_the_hub_hears_of_engines_that_nobody_speaks_for(mesos: LocalMesos, play: Playground) -> None:
+    """Executor, zygote and engines are killed at once, as with their container; the controller's executor is told."""
+    _, _, client = start(play, 2)
+    with client:
+        result = client.load_balanced_view().apply(work, 60)
+        news: list[dict[str, Any]] = []
+        client._registration_callbacks.append(news.append)
+        everybody = executors(mesos, "p")
+        processes.send([process.pid for process in everybody], signal.SIGSTOP)
+        processes.send([process.pid for process in everybody], signal.SIGKILL)
+        play.expect("e0", "TASK_FAILED")
+        play.order("c", gone={"0": "its container was killed", "1": "its container was killed"}, controller="ctl")
+        with pytest.raises(ipp.error.RemoteError, match="its container was killed"):
+            result.get(20)
+        eventually(lambda: client.ids == [])
+    gone = {event["id"]: event["reason"] for event in news if event["event"] == "unregister"}
+    assert gone == {0: "its container was killed", 1: "its container was killed"}
 
 
 def test_killed_zygote_fails_its_tasks(mesos: LocalMesos, play: Playground) -> None:
