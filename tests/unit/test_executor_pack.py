@@ -149,6 +149,33 @@ def test_messages(world: World) -> None:
     assert world.did() == []
 
 
+def test_moves(world: World) -> None:
+    address = {"interface": "tcp://10.0.0.2", "registration": 5}
+    order = {"move": {"controller": "c2", "engine_info": {**address, "key": "stolen", "curve_serverkey": "stolen"}}}
+    world.launch("e1")
+    _say(world, {**order, "tasks": ["e1", "other"]})  # nothing has been forked yet
+    world.hear("ready")
+    assert world.commands[0]["payload"]["engine_info"] == address
+    assert world.commands[0]["payload"]["controller"] == "c2"
+    world.hear("started", "e1", pid=7)
+    world.hear("registered", "e1", engine_id=0, controller="c2", address={})
+    world.commands.clear()
+    _say(world, {**order, "tasks": ["e1"]})
+    assert world.commands == [] and world.told()[1:] == [("e1", "RUNNING")] * 2  # it is there
+    order["move"] = {"controller": "c3", "engine_info": {**address, "registration": 6}}
+    for tasks in (["e1"], None, ["other"]):
+        _say(world, {**order, "tasks": tasks})
+    move = {"do": "move", "task": "e1", "controller": "c3", "engine_info": {**address, "registration": 6}}
+    assert world.commands == [move, move]  # the engine knows whether it has begun
+    world.hear("registered", "e1", engine_id=4, controller="c3", address={**address, "registration": 6})
+    told = json.loads(base64.b64decode(world.statuses[-1]["data"]))
+    assert told == {"engine_id": 4, "pid": 7, "controller": "c3"}
+    assert world.pack.tasks["e1"].payload["engine_info"]["registration"] == 6  # its hub, should it die
+    for nonsense in ({"move": None}, {"move": {"controller": "c4"}}, {"move": {"controller": "c4", "engine_info": 3}}):
+        _say(world, nonsense)
+    assert len(world.commands) == 2
+
+
 def test_load(world: World) -> None:
     world.launch("e1")
     _say(world, {"load": True})
