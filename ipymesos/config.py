@@ -63,7 +63,14 @@ class MesosOptions(Configurable):
     ).tag(config=True)
     checkpoint = Bool(True, help="Let tasks survive a restart of their agent.").tag(config=True)
     failover_timeout = Duration(
-        604800.0, help="Time in seconds (or '1 week') Mesos keeps the tasks when the scheduler is gone."
+        86400.0,
+        help="Time in seconds (or '1 day') Mesos keeps the tasks when the scheduler is gone: long enough to start it "
+        "again, short enough that a forgotten cluster does not hold the cores of a shared Mesos for a week.",
+    ).tag(config=True)
+    orphan_timeout = Duration(
+        86400.0,
+        help="Time in seconds (or '1 day'; 0: never) after which a cluster ends by itself that ipcluster or a notebook "
+        "started, when no program follows it any more, none has asked for it, and its engines are idle.",
     ).tag(config=True)
     connect_timeout = Duration(30.0, least=0.1, help="Time in seconds (or '30 s') to reach the master.").tag(
         config=True

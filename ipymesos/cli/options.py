@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..paths import Paths
 from ..traits import from_text
 
-NOT_OURS = {"start_timeout"}  # the launchers'; who sits before the terminal sees what a start waits for, and decides
+NOT_OURS = {"start_timeout", "orphan_timeout"}  # the launchers'; who sits before the terminal sees, and decides
 CONFIG_FILE = "ipcluster_config.py"
 SECTIONS = ("MesosLauncher", "MesosOptions")  # the launchers' section, and our own over it
 

@@ -44,6 +44,7 @@ from ..errors import (
 from ..paths import Paths
 from . import progress, view
 from .clock import SteadyClock
+from .orphan import Orphan
 from .owner import Owner
 from .page import PageHandler
 from .private import in_thread, master_of
@@ -137,7 +138,10 @@ class App:
     async def _serve(self, cluster: Cluster, framework: mesos.Framework) -> None:
         loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self.owner = Owner(Everything(cluster), self._save, self._send, self._fatal, SteadyClock())
+        clock = SteadyClock()
+        self.owner = Owner(Everything(cluster), self._save, self._send, self._fatal, clock)
+        # A person who sits before it is its owner, and ends it when it is wanted no more.
+        self.orphan = Orphan(self.owner, clock, self.options.orphan_timeout if self.launched else 0.0)
         self.owner.watch(self._watch)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means: stay
@@ -269,6 +273,7 @@ class App:
         if self.hint and view.phase(before) != "running" and view.phase(after) == "running":
             log.info(self.hint)
         self._publish(after)
+        self.orphan.look()
         if after.session.torn_down:
             self._torn_down = True  # the session is forgotten when the master then ends the connection
             self._end()

@@ -26,10 +26,12 @@ class ClusterService:
 
     def status(self) -> dict[str, Any]:
         app, owner = self.app, self.app.owner
+        app.orphan.renew()
         error = str(app.error) if app.error else ""
         return view.status(owner.state, owner.clock(), owner.version, app.paths.cluster_id, error, app.trouble)
 
     async def changed(self, version: int, timeout: float) -> None:
+        self.app.orphan.renew()
         await self.app.owner.changed(version, timeout)
 
     def want_engines(
@@ -39,6 +41,7 @@ class ClusterService:
             raise ConfigError(
                 f"engine set {name!r}: a name of letters, digits, '_', '.' and '-' is allowed, and not {CONTROLLER!r}"
             )
+        self.app.orphan.renew()
         cluster = self.app.owner.state.cluster
         if cluster.stopping:
             raise ConfigError(f"the cluster is stopping ({cluster.stopping}), it takes no engines")
@@ -78,6 +81,7 @@ class ClusterService:
 
     def explain(self) -> dict[str, Any]:
         owner = self.app.owner
+        self.app.orphan.renew()
         return view.explanation(owner.state, owner.clock(), self.app.trouble)
 
     def stop(self, reason: str) -> dict[str, Any]:

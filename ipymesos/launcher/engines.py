@@ -29,6 +29,7 @@ RECALL_TIMEOUT = 3.0  # seconds; `ipcluster list` asks for every engine set, and
 class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
     """Asks the daemon for a set of engines."""
 
+    _controller: Any = None  # the launcher beside us
     _awaited = False  # does start() still wait for the first engine?
 
     @property
@@ -177,9 +178,12 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
             raise NotRunning(f"{self._what} has ended")
         self.n = engines[self.engine_set_id]["wanted"] or self.n
 
+    def _follow(self, *, started_here: bool) -> None:
+        self._controller = getattr(self.parent, "controller", None)
+        super()._follow(started_here=started_here)
+
     def _may_come(self) -> bool:
-        controller = getattr(self.parent, "controller", None)
-        return not isinstance(controller, MesosLauncher) or controller.state != "after"
+        return not isinstance(self._controller, MesosLauncher) or self._controller.state != "after"
 
     def _view(self, status: dict[str, Any]) -> View:
         engines = status["engines"].get(self.engine_set_id)

@@ -57,7 +57,7 @@ def test_start_has_every_option_with_its_help(capsys: pytest.CaptureFixture[str]
         cli.main(["start", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     for name in MesosOptions.option_names():
-        assert (f"--{name.replace('_', '-')} VALUE" in said) == (name != "start_timeout")
+        assert (f"--{name.replace('_', '-')} VALUE" in said) == (name not in ("start_timeout", "orphan_timeout"))
     assert "Memory of one engine (MB, GB). (default: 1 GB)" in said
     assert "secret VALUE" not in said  # by file or environment only
 

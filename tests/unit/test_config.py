@@ -156,7 +156,7 @@ def test_the_master_comes_from_the_environment_else_is_local(monkeypatch: pytest
 
 def test_durations_become_seconds_whatever_they_were_given_as() -> None:
     options = MesosOptions(start_timeout="5 min", connect_timeout=10)
-    assert (options.start_timeout, options.connect_timeout, options.failover_timeout) == (300.0, 10.0, 604800.0)
+    assert (options.start_timeout, options.connect_timeout, options.failover_timeout) == (300.0, 10.0, 86400.0)
 
 
 def test_an_engine_spec_has_thousandths_and_megabytes() -> None:
