@@ -203,12 +203,15 @@ def _avoid_ports(state: Everything, task: Task, event: Updated, now: float) -> E
 
 
 def _agents_listed(state: Everything, event: AgentsListed, now: float) -> Everything:
-    """The master has told what its agents have in all: what can never fit fails now instead of waiting."""
+    """The master has told what its agents have in all: what can never fit fails now instead of waiting.
+
+    What has run before waits: the agent that it needs is away, and may come back.
+    """
     state = state.with_session(agents=event.agents)
     setbacks = dict(state.cluster.setbacks)
     for group in policy.demand(state, now):
         message = policy.impossible(state.cluster, group, event.agents)
-        if message:
+        if message and group not in state.cluster.proven:
             setbacks[group] = policy.gave_up(setbacks.get(group), now, message)
     return state.with_cluster(setbacks=setbacks)
 
@@ -219,6 +222,8 @@ def _engines_wanted(state: Everything, event: EnginesWanted) -> Everything:
     if spec is None:
         raise ValueError(f"engine set {event.group!r} does not exist, so its first wish needs a spec")
     revision = 0 if old is None else old.revision + (spec != old.spec)
+    if old is None or spec != old.spec:
+        state = state.with_cluster(proven=state.cluster.proven - {event.group})
     engines = {**state.cluster.spec.engines, event.group: EngineSet(event.n, spec, revision)}
     return _with_engines(state, engines, event.group)
 

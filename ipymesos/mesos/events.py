@@ -221,9 +221,12 @@ TRANSLATIONS: Mapping[str, Callable[[Json], Event | None]] = {
 
 
 def agents(listing: Any, roles: Collection[str] = ("*",)) -> AgentsListed | None:
-    """What each active agent has for `roles`, out of the master's `/slaves`; None when it cannot be read."""
+    """What each agent has for `roles`, out of the master's `/slaves`; None when it cannot be read.
+
+    Agents that are away for a moment, or drained, are among them: they may come back.
+    """
     try:
-        return AgentsListed(tuple(_agent(a, roles) for a in listing["slaves"] if a.get("active", True)))
+        return AgentsListed(tuple(_agent(agent, roles) for agent in listing["slaves"]))
     except MALFORMED as error:
         log.warning("The master sent a list of agents that we cannot read: %r", error)
         return None

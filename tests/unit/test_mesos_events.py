@@ -311,7 +311,7 @@ def test_listed_agents() -> None:
                 },
                 "reserved_resources": {"ipy": {"cpus": 2.0, "ports": "[31100-31109]"}, "other": {"cpus": 0.5}},
             },
-            {"id": "a2", "hostname": "h2", "active": False, "resources": {}},
+            {"id": "a2", "hostname": "h2", "active": False, "resources": {"cpus": 2.0}},
             {"id": "a3", "hostname": "h3", "resources": {"cpus": 1.0}},
         ]
     }
@@ -320,6 +320,7 @@ def test_listed_agents() -> None:
         assert mesos.agents(listing, roles) == AgentsListed(
             (
                 Agent("a1", "h1", Resources(cpus, 3000, 100), ports, attributes),
+                Agent("a2", "h2", Resources(2000), 0),
                 Agent("a3", "h3", Resources(1000), 0),
             )
         )
