@@ -77,14 +77,15 @@ class Images:
 
     def add(self, source: str) -> None:
         """An image by its name, or all of a folder. FlagError when there is no such thing."""
-        if not os.path.isabs(source):
-            return self._add_from_docker(source)
-        files = sorted(Path(source).rglob("*.tar"))
-        if not files:
-            raise FlagError(f"--image: there is no file NAME:TAG.tar in {source}; {ALLOWED}")
-        for file in files:
-            with _opened(file) as archive:
-                self._enter(str(file.relative_to(source))[: -len(".tar")], archive.image, archive)
+        with _locked():
+            if not os.path.isabs(source):
+                return self._add_from_docker(source)
+            files = sorted(Path(source).rglob("*.tar"))
+            if not files:
+                raise FlagError(f"--image: there is no file NAME:TAG.tar in {source}; {ALLOWED}")
+            for file in files:
+                with _opened(file) as archive:
+                    self._enter(str(file.relative_to(source))[: -len(".tar")], archive.image, archive)
 
     def _add_from_docker(self, name: str) -> None:
         if not NAME.match(name):
@@ -187,6 +188,16 @@ def _layers() -> Path:
     return folder
 
 
+@contextmanager
+def _locked() -> Iterator[None]:
+    """Alone with the cache: one of several starts at once does the work, the others wait and find it done."""
+    with (_layers() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for part in _layers().glob(".*"):  # of somebody who was killed
+            shutil.rmtree(part)
+        yield
+
+
 def _docker(image: str, *arguments: str) -> str:
     try:
         done = subprocess.run(
@@ -202,40 +213,36 @@ def _docker(image: str, *arguments: str) -> str:
 
 def _unpack(stream: IO[bytes], cached: Path) -> None:
     """A layer, with what it hides written as overlayfs wants it; in place only when it is complete."""
-    with (cached.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one of several starts at once does the work, the others wait
-        if cached.exists():
-            return
-        part = Path(tempfile.mkdtemp(prefix=".unpack-", dir=cached.parent))
-        try:
-            rootfs = part / ROOTFS
-            _make_root(rootfs)
-            first = stream.read(2)
-            how = [COMPRESSED[first]] if first in COMPRESSED else []
-            stream.seek(0)
-            command = [
-                "tar",
-                "--extract",
-                *how,
-                "--numeric-owner",
-                "--preserve-permissions",
-                "--directory",
-                str(rootfs),
-            ]
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as tar:
-                assert tar.stdin is not None and tar.stderr is not None
-                try:
-                    shutil.copyfileobj(stream, tar.stdin, 1 << 20)
-                    tar.stdin.close()
-                except BrokenPipeError:
-                    tar.stdin = None  # it says why
-                complaint = tar.stderr.read().decode(errors="replace").strip()
-            if tar.returncode:
-                raise LocalMesosError(f"a layer cannot be unpacked: {(complaint.splitlines() or ['no reason'])[-1]}")
-            _hide(rootfs)
-            part.rename(cached)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    part = Path(tempfile.mkdtemp(prefix=".unpack-", dir=cached.parent))
+    try:
+        rootfs = part / ROOTFS
+        _make_root(rootfs)
+        first = stream.read(2)
+        how = [COMPRESSED[first]] if first in COMPRESSED else []
+        stream.seek(0)
+        command = [
+            "tar",
+            "--extract",
+            *how,
+            "--numeric-owner",
+            "--preserve-permissions",
+            "--directory",
+            str(rootfs),
+        ]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as tar:
+            assert tar.stdin is not None and tar.stderr is not None
+            try:
+                shutil.copyfileobj(stream, tar.stdin, 1 << 20)
+                tar.stdin.close()
+            except BrokenPipeError:
+                tar.stdin = None  # it says why
+            complaint = tar.stderr.read().decode(errors="replace").strip()
+        if tar.returncode:
+            raise LocalMesosError(f"a layer cannot be unpacked: {(complaint.splitlines() or ['no reason'])[-1]}")
+        _hide(rootfs)
+        part.rename(cached)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _make_root(folder: Path) -> None:
