@@ -12,6 +12,7 @@ import ipyparallel as ipp
 import psutil
 import pytest
 
+import ipymesos
 from ipymesos.core.messages import AgentLost, Disconnected, Offered, Subscribed
 from ipymesos.local import LocalFleet, LocalMesos, LocalMesosError
 from tests.helpers import eventually
@@ -302,3 +303,63 @@ def agent_is_there(agent: LocalMesos) -> bool:
         return bool(agent.agents)
     except (OSError, ValueError):
         return False
+
+
+FRONTS = ["rack:front", "rack:front", "rack:back"]
+
+
+def moved(start: Start, before: dict[str, Any]) -> dict[str, Any]:
+    """The status once another controller serves the same engines, and there is no other."""
+
+    def look() -> dict[str, Any]:
+        status = start.daemon().status()
+        assert status["controller"]["state"] == "running", status
+        assert status["controller"]["task"] != before["controller"]["task"], status
+        assert status["engines"]["engines"]["running"] == len(tasks(before)), status
+        return status
+
+    after = eventually(look, 90)
+    assert tasks(after) == tasks(before)
+    return after
+
+
+def controllers(fleet: LocalFleet) -> list[str]:
+    """The controllers' tasks that the master has as running."""
+    found = frameworks(fleet.master)[0]["tasks"]
+    return [t["id"] for t in found if t["state"] == "TASK_RUNNING" and t["id"].startswith("controller")]
+
+
+def test_the_controllers_machine_is_lost(tmp_path: Path) -> None:
+    with LocalFleet(3, attributes=FRONTS, environment=QUICK) as fleet:
+        with cluster(fleet, tmp_path, 2, *APART) as (start, client):
+            before = start.running(2)
+            known = count(client, started=True)
+            lost = agent_of(fleet, before["controller"]["agent_id"])
+            lost.crash()
+            after = moved(start, before)
+            with ipymesos.Client(profile_dir=str(tmp_path)) as again:
+                again.wait_for_engines(2, timeout=30)
+                assert count(again) == dict.fromkeys(known, 1), "the engines have moved with all that they know"
+                distinct(again, after)
+                lost.restart()
+                assert controllers(fleet) == [after["controller"]["task"]]
+                assert count(again) == dict.fromkeys(known, 2)
+
+
+def test_the_controllers_agent_is_cut_off_and_returns(tmp_path: Path) -> None:
+    """Two controllers for a moment; the engines are with one of them, and the other one goes."""
+    with LocalFleet(3, attributes=FRONTS, environment=QUICK) as fleet:
+        with cluster(fleet, tmp_path, 2, *APART) as (start, client):
+            before = start.running(2)
+            known = count(client, started=True)
+            process = psutil.Process(agent_of(fleet, before["controller"]["agent_id"]).pid)
+            process.suspend()
+            eventually(lambda: moved(start, before), 90)
+            process.resume()
+            eventually(lambda: len(controllers(fleet)) == 1, 60)
+            after = start.running(2)
+            assert tasks(after) == tasks(before)
+            with ipymesos.Client(profile_dir=str(tmp_path)) as again:
+                again.wait_for_engines(2, timeout=30)
+                assert count(again) == dict.fromkeys(known, 1)
+                distinct(again, after)
