@@ -150,12 +150,14 @@ class App:
         try:
             self.file.tell(url=web.url, fingerprint=web.fingerprint)
             url, host = framework.webui_url or web.url, socket.gethostname()
-            self._framework = replace(framework, webui_url=url, hostname=host)
-            self._coroner = Coroner(framework.principal, framework.secret)
-            async with master_of(self.options) as master:
+            async with master_of(self.options) as access:
+                framework = replace(framework, webui_url=url, hostname=host)
+                if access.principal:
+                    framework = replace(framework, principal=access.principal, secret=access.secret)
+                self._framework, self._coroner = framework, Coroner(framework.principal, framework.secret)
                 cluster = self.owner.state.cluster
                 if cluster.framework_id or not (cluster.stopping or self._ended.is_set()):
-                    self._connect(master)
+                    self._connect(access.master)
                     overdue = await pass_time(self.owner, self._ended)
                     self.error = self.error or overdue
                     await self._disconnect()

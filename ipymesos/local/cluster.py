@@ -38,11 +38,11 @@ class LocalMesos:
     and then everything ends with this process, however it ends. containerizers: "mesos" (processes) and "docker".
     images: Docker images that the mesos containerizer shall run, too, by their names in the local Docker, or folders
     of files NAME:TAG.tar made by `docker save`; an empty list when add_image() will name them.
-    version, archive: see `library.prepare`. credentials: principal -> secret, and then frameworks must have one of
-    them. roles: the only ones that frameworks may have, none for any. environment: more MESOS_* variables.
-    start_timeout: seconds until all agents must be registered. election: whom the agents follow, if not the master
-    in their own process (`LocalFleet` makes whole clusters of such processes); 0 agents are allowed, too. All errors
-    are LocalMesosError, of which FlagError says that a value is not allowed.
+    version, archive: see `library.prepare`. credentials: principal -> secret, and then frameworks, and who uses the
+    operator API, must have one of them. roles: the only ones that frameworks may have, none for any. environment:
+    more MESOS_* variables. start_timeout: seconds until all agents must be registered. election: whom the agents
+    follow, if not the master in their own process (`LocalFleet` makes whole clusters of such processes); 0 agents are
+    allowed, too. All errors are LocalMesosError, of which FlagError says that a value is not allowed.
     """
 
     def __init__(

@@ -133,6 +133,9 @@ def environment(
             "MESOS_CREDENTIALS": f"file://{credentials}",
             "MESOS_AUTHENTICATE_HTTP_FRAMEWORKS": "true",
             "MESOS_HTTP_FRAMEWORK_AUTHENTICATORS": "basic",
+            # An agent's operator API runs commands for whoever may use it (operator-http-api.md, LAUNCH_CONTAINER).
+            "MESOS_HTTP_CREDENTIALS": f"file://{credentials}",
+            "MESOS_AUTHENTICATE_HTTP_READWRITE": "true",
         }
     if roles:  # an empty list would mean: no role at all
         flags["MESOS_ROLES"] = ",".join(roles)
