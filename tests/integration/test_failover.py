@@ -363,3 +363,23 @@ def test_the_controllers_agent_is_cut_off_and_returns(tmp_path: Path) -> None:
                 again.wait_for_engines(2, timeout=30)
                 assert count(again) == dict.fromkeys(known, 1)
                 distinct(again, after)
+
+
+@needs_zookeeper
+def test_zookeeper_goes_and_comes_back(tmp_path: Path) -> None:
+    """Without it masters don't lead; what runs goes on, and is there for the next leader."""
+    with ZooKeeperServer(tmp_path / "zookeeper") as server:
+        with LocalFleet(1, 3, zookeeper=f"zk://{server.hosts}/mesos") as fleet:
+            with cluster(fleet, tmp_path / "profile", 2) as (start, client):
+                before, leader = start.running(2), fleet.leader
+                known = count(client, started=True)
+                server.kill()
+                assert leader.wait(60), "a leader that can't be sure of it ends"
+                assert count(client) == dict.fromkeys(known, 1)
+                server.start()
+                leader.restart(wait=False)
+                eventually(lambda: leading(fleet) and agent_is_there(fleet.agents[0]), 60)
+                eventually(lambda: start.daemon().status()["connected"], 60)
+                after = start.running(2)
+                assert after["framework_id"] == before["framework_id"] and tasks(after) == tasks(before)
+                assert count(client) == dict.fromkeys(known, 2)
