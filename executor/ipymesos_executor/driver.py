@@ -32,8 +32,8 @@ logging.getLogger("pymesos").propagate = False
 
 log = logging.getLogger(__name__)
 
-RETRY = 0.05  # seconds between attempts to reach an agent that boots
-RETRY_SLOW = 0.5  # ... that has been away longer than PATIENCE
+RETRY = 0.05  # seconds between attempts to reach an agent that boots; it may wait a second only for its executors
+RETRY_SLOW = 0.5  # ... that has been away longer than PATIENCE, and does not answer at all
 PATIENCE = 10.0
 RECOVERY = "15mins"  # how long to wait for an agent that restarts; the agent's own default
 HTTP_TIMEOUT = 10.0  # seconds for the agent to answer a call
@@ -47,16 +47,23 @@ class Refused(Exception):
 class _Subscription(Connection):
     """One streaming connection. pymesos raises what an answer other than 200 means; we want to know the number."""
 
+    booting = False  # the agent has answered that it is not ready
+
     def read(self) -> bool:
         try:
-            return bool(super().read())
+            more = bool(super().read())
         except (RuntimeError, TypeError):
-            code = self._parser.get_status_code() if self._parser.is_headers_complete() else 200
+            code = self._code()
             if code == 200:
                 raise
-            if code in BOOTING:
-                return False
-            raise Refused(f"the agent answered the subscription with HTTP {code}") from None
+            if code not in BOOTING:
+                raise Refused(f"the agent answered the subscription with HTTP {code}") from None
+            more = False
+        self.booting = not more and self._code() in BOOTING
+        return more
+
+    def _code(self) -> int:
+        return int(self._parser.get_status_code()) if self._parser.is_headers_complete() else 200
 
 
 class Driver(MesosExecutorDriver):
@@ -119,7 +126,7 @@ class Driver(MesosExecutorDriver):
         away_since = time.monotonic()
         try:
             while self._started:
-                self._converse()
+                booting = self._converse()
                 if not self._started:
                     return
                 if self._subscribed:
@@ -133,20 +140,21 @@ class Driver(MesosExecutorDriver):
                 if away > self.recovery:
                     self.executor.error(self, f"the agent did not come back within {self.recovery:g} s")
                     return
-                select.select([self._wakeup_fds[0]], [], [], RETRY if away < PATIENCE else RETRY_SLOW)
+                pause = RETRY if booting or away < PATIENCE else RETRY_SLOW
+                select.select([self._wakeup_fds[0]], [], [], pause)
         except Refused as error:
             self.executor.error(self, str(error))
         except Exception as error:  # a fault of ours: end loudly, but say so from the thread that owns the tasks
             log.exception("the connection to the agent has failed")
             self.executor.error(self, f"fault in the executor's driver: {error!r}")
 
-    def _converse(self) -> None:
-        """One connection, from its begin to its end."""
+    def _converse(self) -> bool:
+        """One connection, from its begin to its end; whether it has met an agent that boots."""
         try:
             connection = _Subscription(self.master, self)
         except OSError as error:
             self._note(str(error))
-            return
+            return False
         try:
             while self._started:
                 want = [connection] if connection.want_write() else []
@@ -156,11 +164,12 @@ class Driver(MesosExecutorDriver):
                     continue
                 if not connection.connected and (problem := connection.handle_connect_event()):
                     self._note(problem)
-                    return
+                    break
                 if writable and not connection.write():
-                    return
+                    break
                 if readable and not connection.read():
-                    return
+                    break
+            return connection.booting
         finally:
             connection.close()
             self.stream_id = None

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from ipymesos_executor import driver
 from ipymesos_executor.driver import Driver
 from pymesos import Executor
 
@@ -132,6 +133,14 @@ def test_waits_while_the_agent_boots(monkeypatch: pytest.MonkeyPatch) -> None:
     first = agent.subscribes[0].body
     assert first["subscribe"] == {"unacknowledged_tasks": [], "unacknowledged_updates": []}
     assert (first["framework_id"], first["executor_id"]) == ({"value": "f1"}, {"value": "x1"})
+
+
+def test_an_agent_that_was_away_for_long_is_not_kept_waiting_when_it_boots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives its executors a second, maybe."""
+    monkeypatch.setattr(driver, "PATIENCE", 0.0)
+    monkeypatch.setattr(driver, "RETRY_SLOW", 60.0)
+    with driving(monkeypatch, refuse(404), refuse(503), tell(LAUNCH)) as (_, recorder, _):
+        eventually(lambda: recorder.names() == ["registered", "launch"], 10)
 
 
 def test_events_reach_the_executor(monkeypatch: pytest.MonkeyPatch) -> None:
