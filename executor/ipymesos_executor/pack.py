@@ -135,9 +135,10 @@ class Pack:
         for task in list(self.tasks.values()):
             if task.kind != "engine" or (wanted is not None and task.id not in wanted):
                 continue
-            if task.running and task.payload.get("controller") == controller:
+            if task.running and task.payload["controller"] == controller and task.told in ("", controller):
                 self.say_running(task)
             elif self.ready:
+                task.told = controller
                 self.command({"do": "move", "task": task.id, "controller": controller, "engine_info": address})
             else:
                 task.join(controller, address)

@@ -46,6 +46,7 @@ class Task:
     pid: int | None = None
     engine_id: int | None = None
     running: bool = False
+    told: str = ""  # the controller it was last told to join
     asked: bool = False  # a KILL has come
     leaving: bool = False  # the hub has asked it to end
     verdict: Verdict | None = None  # fixed before its process has ended

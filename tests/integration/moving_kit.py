@@ -77,7 +77,8 @@ class Moving:
         return self.client("c0")
 
     def start(self, task: str, controller: str) -> None:
-        self.engines.start(task, {**self.known[controller][1], "controller": controller})
+        payload = {**self.known["c0"][1], "engine_info": self.known[controller][0]["engine_info"]}
+        self.engines.start(task, {**payload, "controller": controller})
 
     def kill(self, name: str, signum: int = signal.SIGKILL) -> None:
         os.kill(int(self.controllers.expect("started", name)["pid"]), signum)
@@ -113,6 +114,10 @@ class Moving:
         wanted = len(self.tasks) if n is None else n
         eventually(lambda: len(client) == wanted)
         return client
+
+    def log(self, task: str) -> str:
+        path = self.folder / f"{task}.log"
+        return path.read_text() if path.exists() else ""
 
     def pid(self, task: str) -> int:
         return int(self.engines.expect("started", task)["pid"])

@@ -261,8 +261,7 @@ while not os.path.exists({str(flag)!r}):
     assert result.get(20) == 1
     assert again.answer() == (message["header"]["msg_id"], "waiting")
     assert log.read_text().split() == ["cell", "waiting"]
-    text = (tmp_path / f"{task_of(moving, 0)}.log").read_text()
-    assert "Traceback" not in text
+    assert "Traceback" not in moving.log(task_of(moving, 0))
     waiting.close()
     again.close()
 
@@ -326,6 +325,27 @@ def test_newest_instruction_wins(moving: Moving) -> None:
     assert client[:].apply_async(count).get(20) == [2] * 4
 
 
+def test_schedulers_that_can_not_be_reached(moving: Moving) -> None:
+    """The hub answers and one scheduler does not: nothing has changed yet, and a better address is welcome."""
+    client = moving.begin()
+    name = moving.new_controller()
+    right = moving.known[name][0]["engine_info"]
+    moving.known["half"] = ({"engine_info": {**right, "mux": moving.known["c0"][0]["ports"][17] + 1}, "ports": []}, {})
+    moving.move("half")
+    eventually(lambda: moving.log(name).count("accepting registration") == 4)
+    assert client[:].apply_async(count).get(20) == [1] * 4
+    moving.start("new", "half")
+    eventually(lambda: "Completed registration" in moving.log("new"))
+    moving.move(name)
+    moving.arrived(name)
+    assert moving.client(name)[:].apply_async(count).get(20) == [2] * 4
+    other = moving.new_controller()
+    moving.move(other, [*moving.tasks, "new"])
+    moving.arrived(other, [*moving.tasks, "new"])
+    client = moving.client(other, 5)
+    assert sorted(client[:].apply_async(count).get(20)) == [1, 3, 3, 3, 3]
+
+
 def test_id_that_is_taken(moving: Moving, tmp_path: Path) -> None:
     old = moving.begin()
     ids = old[:].apply_async(os.getpid).get_dict(20)
@@ -385,6 +405,6 @@ def test_nonsense_is_survived(moving: Moving) -> None:
     client = moving.begin()
     moving.known["bad"] = ({"engine_info": {"interface": "nothing", "location": "x"}, "ports": []}, {})
     moving.move("bad")
-    eventually(lambda: all("can't move" in (moving.folder / f"{task}.log").read_text() for task in moving.tasks))
+    eventually(lambda: all("can't move" in moving.log(task) for task in moving.tasks))
     assert client[:].apply_async(count).get(20) == [1] * 4
     assert moving.moved(moving.new_controller())[:].apply_async(count).get(20) == [2] * 4

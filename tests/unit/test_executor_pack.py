@@ -167,6 +167,9 @@ def test_moves(world: World) -> None:
         _say(world, {**order, "tasks": tasks})
     move = {"do": "move", "task": "e1", "controller": "c3", "engine_info": {**address, "registration": 6}}
     assert world.commands == [move, move]  # the engine knows whether it has begun
+    back = {"controller": "c2", "engine_info": address}
+    _say(world, {"move": back, "tasks": ["e1"]})
+    assert world.commands.pop() == {"do": "move", "task": "e1", **back}  # it is on its way to another one
     world.hear("registered", "e1", engine_id=4, controller="c3", address={**address, "registration": 6})
     told = json.loads(base64.b64decode(world.statuses[-1]["data"]))
     assert told == {"engine_id": 4, "pid": 7, "controller": "c3"}
