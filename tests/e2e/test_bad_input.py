@@ -83,7 +83,11 @@ OPTIONS = {
     "nobody there": ({"master": "127.0.0.1:1", "connect_timeout": 1}, 5, r"127\.0\.0\.1:1 can't be reached"),
     "no such host": ({"master": "no.such.invalid:5050", "connect_timeout": 1}, 5, r"no\.such\.invalid.* resolved"),
     "no master at all": ({"master": "zk://"}, 2, r"master: 'zk://'"),
-    "unknown container": ({"container": "jail"}, 2, r"container: 'jail' is unknown; allowed are 'docker', 'process'"),
+    "unknown container": (
+        {"container": "jail"},
+        2,
+        r"container: 'jail' is unknown; allowed are 'docker', 'mesos', 'process'",
+    ),
 }
 
 

@@ -17,11 +17,11 @@ from typing import Any
 import psutil
 import pytest
 
-from ipymesos.local import FlagError, LocalMesos, LocalMesosError, leftovers
+from ipymesos.local import FlagError, LocalFleet, LocalMesos, LocalMesosError, leftovers
 from tests import images
 from tests.helpers import eventually
 from tests.integration.plain_framework import Framework
-from tests.integration.test_local import EXECUTOR, Command, executors, get
+from tests.integration.test_local import EXECUTOR, Command, executors, get, mesos_of
 
 pytestmark = [
     pytest.mark.mesos,
@@ -173,6 +173,47 @@ def test_the_command_killed_with_9_leaves_nothing(image: str) -> None:
     everything = psutil.Process(command.process.pid).children(recursive=True)
     command.end(signal.SIGKILL)
     eventually(lambda: not [process for process in everything if alive(process)])
+
+
+def test_the_command_killed_with_9_goes_on_in_the_same_work_dir(image: str, tmp_path: Path) -> None:
+    work_dir = tmp_path / "w"
+    with LocalMesos() as free:
+        port = free.master.rpartition(":")[2]
+    options = ("--port", port, "--work-dir", str(work_dir))
+    command = Command(*options, "--image", image)
+    assert "1 agent registered" in command.line()
+    with Framework(f"127.0.0.1:{port}") as framework:
+        framework.launch("task", command=PYTHON, container=container(image))
+        framework.wait("UPDATE", task="task", state="TASK_RUNNING", timeout=60)
+    mesos, running = mesos_of(command), executors(work_dir)
+    command.end(signal.SIGKILL)
+    eventually(lambda: not alive(mesos))
+    assert executors(work_dir) == running
+
+    command = Command(*options)  # it remembers that there are images
+    assert "1 agent registered" in command.line()
+    with Framework(f"127.0.0.1:{port}", framework_id=framework.id) as framework:
+        framework.call("RECONCILE", reconcile={"tasks": []})
+        framework.wait("UPDATE", task="task", state="TASK_RUNNING")
+    assert executors(work_dir) == running
+    assert command.end(signal.SIGTERM) == (0, "")
+    assert executors(work_dir) == [] and (work_dir / "images").is_dir()
+
+
+def test_an_agent_of_its_own_crashes_alone(image: str) -> None:
+    with LocalFleet(agents=2, images=[image], resources=["cpus:1;mem:500", "cpus:2;mem:500"]) as fleet:
+        with Framework(fleet.master) as framework:
+            framework.launch("task", command=PYTHON, container=container(image))
+            framework.wait("UPDATE", task="task", state="TASK_RUNNING", timeout=60)
+            (agent,) = (agent for agent in fleet.agents if executors(str(agent.work_dir)))
+            running = executors(str(agent.work_dir))
+            agent.kill()
+            agent.restart()
+            framework.call("RECONCILE", reconcile={"tasks": [{"task_id": {"value": "task"}}]})
+            framework.wait("UPDATE", task="task", state="TASK_RUNNING")
+            assert executors(str(agent.work_dir)) == running
+            framework.call("KILL", kill={"task_id": {"value": "task"}})
+            framework.wait("UPDATE", task="task", state="TASK_KILLED")
 
 
 def test_an_image_may_come_later_and_unknown_ones_are_refused(image: str) -> None:
