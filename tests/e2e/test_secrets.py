@@ -13,6 +13,8 @@ from pathlib import Path
 
 import ipyparallel as ipp
 import pytest
+import zmq
+from jupyter_client.session import Session
 from traitlets.config import Config
 
 from ipymesos.local import LocalMesos
@@ -103,6 +105,37 @@ def test_keys_are_nowhere_to_be_seen(cluster: Running, planted: str, caplog: pyt
     mine = [Path(name) for name in hits(files(home.ipython), keys)]
     assert {path.name for path in mine} == OURS and {path.parent for path in mine} == {home.paths().security}
     assert {stat.S_IMODE(path.stat().st_mode) for path in mine} == {0o600}
+
+
+def test_strangers_at_the_controllers_ports_get_no_answer(home: Home) -> None:
+    """Whoever lacks the controller's public key, or the key that signs messages, is as good as not there."""
+    with home.running("process", 1) as running, zmq.Context() as context:
+        info = json.loads(home.paths().client_file.read_bytes())
+        status = running.status()
+        assert info["registration"] in status["controller"]["ports"]
+        url = f"{info['interface']}:{info['registration']}"
+
+        def knock(server_key: str, key: str) -> zmq.Socket:
+            sock = context.socket(zmq.DEALER)
+            sock.linger = 0
+            if server_key:
+                sock.curve_serverkey = server_key.encode()
+                sock.curve_publickey, sock.curve_secretkey = zmq.curve_keypair()
+            sock.connect(url)
+            Session(key=key.encode(), signature_scheme=info["signature_scheme"]).send(sock, "connection_request")
+            return sock
+
+        other = zmq.curve_keypair()[0].decode()
+        strangers = [knock(*pair) for pair in (
+            ("", ""), ("", info["key"]), (other, info["key"]), (info["curve_serverkey"], ""),
+            (info["curve_serverkey"], "guess"),
+        )]  # fmt: skip
+        friends = [knock(info["curve_serverkey"], info["key"]) for _ in range(2)]
+        assert [friend.poll(20_000) for friend in friends] == [zmq.POLLIN] * 2
+        assert [stranger.poll(0) for stranger in strangers] == [0] * len(strangers)
+        for sock in (*strangers, *friends):
+            sock.close()
+        assert running.client[:].apply_sync(os.getpid)
 
 
 def test_a_talkative_daemon_says_no_key(home: Home) -> None:
