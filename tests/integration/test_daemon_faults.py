@@ -171,17 +171,18 @@ def wanted(profile: Path) -> int:
 
 
 def test_a_forgotten_cluster_ends_by_itself(clean: LocalMesos, tmp_path: Path) -> None:
-    with launched(tmp_path, {**OPTIONS, "master": clean.master, "orphan_timeout": "8 s"}) as process:
+    with launched(tmp_path, {**OPTIONS, "master": clean.master, "orphan_timeout": "15 s"}) as process:
         running(tmp_path, 1)
         with ipp.Client(profile_dir=str(tmp_path)) as client:
             client.wait_for_engines(1, timeout=30)
-            busy = client[:].apply_async(lambda: __import__("time").sleep(20) or "done")
+            busy = client[:].execute("import time; time.sleep(30); done = True", block=False)
             with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(14)  # nobody asks, but an engine works
-            assert busy.get(timeout=30) == ["done"]
+                process.wait(22)  # nobody asks, but an engine works
+            busy.get(timeout=30)
+            assert client[:].pull("done", block=True) == [True]
         assert process.wait(60) == 0
     log = Paths(tmp_path).log_file.read_text()
-    assert "nobody has asked for this cluster for 8 s, and its engines are idle (orphan_timeout)" in log
+    assert "nobody has asked for this cluster for 15 s, and its engines are idle (orphan_timeout)" in log
 
 
 def test_a_daemon_does_not_count_its_own_sleep(clean: LocalMesos, tmp_path: Path) -> None:
