@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from tests.integration.programs import executors
 from tests.integration.zookeeper import MISSING, ZooKeeperServer
 
 pytestmark = pytest.mark.mesos
+ROOT = Path(__file__).parents[2]
 needs_zookeeper = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
@@ -94,8 +97,12 @@ def test_an_agent_dies_alone_and_comes_back_as_itself() -> None:
         assert ids(fleet) == known
         assert state_of(framework, "spawn-1") == "TASK_RUNNING"
         assert psutil.pid_exists(before)
-        framework.call("KILL", kill={"task_id": {"value": "spawn-1"}})
-        framework.wait("UPDATE", task="spawn-1", state="TASK_KILLED")
+        agent.crash()
+        assert not psutil.pid_exists(before) or psutil.Process(before).status() == psutil.STATUS_ZOMBIE
+        assert other.agents
+        agent.restart()
+        assert ids(fleet) == known
+        framework.wait("UPDATE", task="spawn-1", state="TASK_FAILED")
 
 
 def test_an_agent_that_stops_answering_is_unreachable_until_it_answers() -> None:
@@ -120,6 +127,29 @@ def test_an_agent_may_be_started_while_there_is_no_master() -> None:
         fleet.agents[0].restart(wait=False)
         fleet.masters[0].restart()
         eventually(lambda: active(fleet) == known, 60)
+
+
+def test_nothing_stays_of_a_fleet_whose_owner_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import signal; from ipymesos.local import LocalFleet; fleet = LocalFleet(2).start()\n"
+        "print(*[process.pid for process in [*fleet.masters, *fleet.agents]], fleet.master, flush=True)\n"
+        "signal.pause()\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    owner = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    with owner.stdout as answer:
+        *pids, master = answer.readline().split()
+    with Framework(master) as framework:
+        framework.launch("spawn-1")
+        framework.wait("UPDATE", task="spawn-1", state="TASK_RUNNING")
+    assert executors(tmp_path)
+    owner.kill()
+    owner.wait()
+    eventually(lambda: not [pid for pid in pids if psutil.pid_exists(int(pid))])
+    eventually(lambda: not executors(tmp_path) and not list(tmp_path.iterdir()))
 
 
 def test_agents_join_a_master_that_has_its_own() -> None:
