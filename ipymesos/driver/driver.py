@@ -260,6 +260,9 @@ class Driver(MesosSchedulerDriver):
         seconds = self._patience.failure() if wait else 0.0
         level = logging.WARNING if self._patience.failures in (1, 4) or seconds > 5 else logging.DEBUG
         log.log(level, "Master %s: %s; the next attempt follows in %.2f s", self._master, error, seconds)
+        self._waker.clear()  # it may have been the failure itself that woke us
+        if not self._started or self._followed != self._leader:
+            return
         try:
             self._waker.wait(None, 0, seconds)
         except Interrupted:
