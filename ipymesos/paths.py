@@ -75,6 +75,8 @@ def read_private(path: Path, follow: bool = True) -> bytes:
     flags = os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)  # a pipe of this name must not block us
     with os.fdopen(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise NotPrivate("it isn't a file: move it away")
         if status.st_uid != os.geteuid():
             raise NotPrivate(f"it belongs to user {status.st_uid}, not to you: move it away, or copy it")
         if stat.S_IMODE(status.st_mode) & 0o077:

@@ -7,8 +7,6 @@ refused when others may read it. What can't be read is never overwritten: somebo
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 from ..connection import Connection
 from ..core.model import Cluster, Task
 from ..errors import StoreError
-from ..paths import write_private
+from ..paths import NotPrivate, read_private, write_private
 from .codec import decode, encode
 
 VERSION = 2
@@ -43,10 +41,9 @@ class FileStore:
     def load(self) -> Saved | None:
         """What the last save kept; None if nothing was, or it was removed."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as file:
-                self._check(os.fstat(file.fileno()))
-                content = json.load(file)
+            content = json.loads(read_private(self.path, follow=False))
+        except NotPrivate as error:
+            raise StoreError(f"{self.path} holds the cluster's keys, and {error}") from None
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -71,17 +68,6 @@ class FileStore:
             raise StoreError(
                 f"{self.path} isn't a state of ipymesos ({type(error).__name__}): put the right one back, {ELSE}"
             ) from None
-
-    def _check(self, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            raise StoreError(f"{self.path} isn't a file: move it away")
-        if status.st_uid != os.getuid():
-            raise StoreError(f"{self.path} belongs to user {status.st_uid}, not to you: move it away")
-        if mode := stat.S_IMODE(status.st_mode) & 0o077:
-            raise StoreError(
-                f"{self.path} holds keys and others may read or write it (mode {mode | 0o600:o}):"
-                f" chmod 600 {self.path}, or remove it and start with new keys"
-            )
 
     def save(self, saved: Saved) -> None:
         content = {

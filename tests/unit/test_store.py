@@ -142,7 +142,7 @@ def test_refuses_another_version_and_leaves_it_alone(tmp_path: Path, version: in
 
 def test_what_is_no_file_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "state.json", 0o600)
-    with pytest.raises(StoreError, match="isn't a file: move it away"):
+    with pytest.raises(StoreError, match="it isn't a file: move it away"):
         FileStore(tmp_path / "state.json").load()
 
 
