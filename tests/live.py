@@ -17,6 +17,8 @@ from ipymesos.config import MesosOptions
 from ipymesos.core.messages import Action
 from ipymesos.core.model import Cluster, Everything
 from ipymesos.daemon.app import App
+from ipymesos.daemon.clock import SteadyClock
+from ipymesos.daemon.orphan import Orphan
 from ipymesos.daemon.owner import Owner
 from ipymesos.daemon.page import PageHandler
 from ipymesos.daemon.service import ClusterService
@@ -48,6 +50,7 @@ class Live:
         self.app.owner = Owner(
             state, self.saved.append, lambda actions, _: self.sent.extend(actions), self.broken.append
         )
+        self.app.orphan = Orphan(self.app.owner, SteadyClock(), 0.0)
         self.web = WebServer(
             ClusterService(self.app), TOKEN, port=0, names=["cluster.example"], pages=[("/", PageHandler)],
             **{"ip": "127.0.0.1", **more},
