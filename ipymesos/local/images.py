@@ -21,12 +21,14 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from . import leftovers
 from .archive import cache_folder
 from .errors import FlagError, LocalMesosError
 
@@ -43,6 +45,7 @@ WHITEOUT, NOTE, OPAQUE = (
 COMPRESSED = {b"\x1f\x8b": "--gzip", b"\x28\xb5": "--zstd"}  # by a file's first bytes
 ALLOWED = "allowed: an image that the local Docker has, or a folder of files NAME:TAG.tar made by `docker save`"
 DOCKER_TIMEOUT = 600.0  # s
+KEPT = 7 * 86400.0  # s that layers stay for the next cluster when none has them
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,10 @@ class Images:
         self.registry, self.store = work_dir / "images" / "registry", work_dir / "images" / "store"
         for folder in (self.registry, self.store / "layers"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked():
+            note = _stores() / leftovers.group(str(work_dir))
+            if not note.is_symlink():
+                note.symlink_to(self.store)
 
     def add(self, source: str) -> None:
         """An image by its name, or all of a folder. FlagError when there is no such thing."""
@@ -111,6 +118,7 @@ class Images:
                 assert archive is not None, "somebody has just emptied the cache"
                 with archive.layer(position) as stream:
                     _unpack(stream, cached)
+            os.utime(cached)  # used today
             link = self.store / "layers" / layer
             if not link.is_symlink():
                 link.symlink_to(cached)
@@ -183,7 +191,16 @@ def _settings(config: Mapping[str, Any]) -> Json:
 
 
 def _layers() -> Path:
-    folder = cache_folder() / "layers"
+    return _cache("layers")
+
+
+def _stores() -> Path:
+    """Links to the stores of all clusters that may be alive."""
+    return _cache("stores")
+
+
+def _cache(name: str) -> Path:
+    folder = cache_folder() / name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
@@ -195,7 +212,21 @@ def _locked() -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for part in _layers().glob(".*"):  # of somebody who was killed
             shutil.rmtree(part)
+        _forget()
         yield
+
+
+def _forget() -> None:
+    """Remove layers that no cluster has, and none had for some days; a cluster's store goes with its work dir."""
+    used: set[str] = set()
+    for note in _stores().iterdir():
+        try:
+            used.update(os.listdir(note / "layers"))
+        except FileNotFoundError:
+            note.unlink()
+    for layer in _layers().iterdir():
+        if layer.is_dir() and layer.name not in used and time.time() - layer.stat().st_mtime > KEPT:
+            shutil.rmtree(layer)
 
 
 def _docker(image: str, *arguments: str) -> str:

@@ -7,8 +7,10 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import stat
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,25 @@ def test_layers_are_unpacked_once_for_all(tmp_path: Path, cache: Path) -> None:
     layers = [{path.name for path in images.store.glob("layers/*") if path.is_symlink()} for images in stores]
     assert layers[0] == layers[1] == {path.name for path in (cache / "layers").iterdir()} - {"lock"}
     assert len(layers[0]) == 2
+
+
+@root
+def test_layers_that_nobody_has_are_forgotten_in_time(tmp_path: Path, cache: Path) -> None:
+    saved(tmp_path / "saved", "one:1", [LOWER, UPPER], {})
+    Images(tmp_path / "a").add(str(tmp_path / "saved"))
+    long_ago = time.time() - 30 * 86400
+    for layer in (cache / "layers").iterdir():
+        os.utime(layer, (long_ago, long_ago))
+    Images(tmp_path / "b")
+    assert len(list((cache / "layers").iterdir())) == 3, "a cluster that still is there may run from them"
+    shutil.rmtree(tmp_path / "a")
+    Images(tmp_path / "b")
+    assert [path.name for path in (cache / "layers").iterdir()] == ["lock"]
+    Images(tmp_path / "b").add(str(tmp_path / "saved"))
+    shutil.rmtree(tmp_path / "b")
+    Images(tmp_path / "c")
+    assert len(list((cache / "layers").iterdir())) == 3, "the next cluster may want them"
+    assert len(list((cache / "stores").iterdir())) == 1
 
 
 def test_an_image_is_told_from_one_of_equal_layers_by_its_settings() -> None:
