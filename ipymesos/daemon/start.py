@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from glob import escape
 from typing import Any
 
+from traitlets import TraitError
+
 from ..config import MesosOptions
 from ..connection import Connection
 from ..core.model import Cluster, EngineSet, Spec
+from ..errors import NotRunning, StoreError
 from ..paths import Paths
-from .store import Saved
+from .store import FileStore, Saved
 
 FIRST_SET = "engines"  # the name of the engine set that `start -n` makes
 
@@ -50,7 +54,34 @@ class Start:
         n, args = content["n"], [content["controller_args"], content["engine_args"]]
         if not (n is None or isinstance(n, int)) or not all(isinstance(arg, str) for a in args for arg in a):
             raise ValueError("n is a number, and arguments are texts")
-        return cls(MesosOptions.from_options(content["options"]), n, *(tuple(a) for a in args))
+        return cls(MesosOptions.from_options(dict(content["options"])), n, *(tuple(a) for a in args))
+
+
+def begin(asked: Start | None, store: FileStore, cluster_id: str) -> tuple[Start, Cluster, Connection]:
+    """A new cluster, or the one that a dead daemon has left. `asked` None: go on just as that was told to."""
+    saved, now = store.load(), time.time()
+    if asked is None:
+        if saved is None:
+            raise NotRunning(f"there is nothing to resume: there is no {store.path}; start a cluster without --resume")
+        try:
+            start = Start.from_json(saved.start)
+        except (TraitError, KeyError, TypeError, ValueError) as error:
+            what = f"{store.path} can't be resumed ({error})"
+            raise StoreError(f"{what}; start without --resume to take over, with options of your own") from error
+        cluster, connection = resumed(saved, now), saved.connection
+    elif saved is None:
+        connection = Connection.new(asked.options.curve, cluster_id)
+        return asked, Cluster(asked.options.framework_name, asked.spec), connection
+    elif asked.options.master == "local":
+        raise StoreError(
+            f"{store.path} is the state of a cluster on another Mesos, whose tasks may still run: `python -m ipymesos"
+            " start --resume` and `stop` end them; or give this cluster another --cluster-id"
+        )
+    else:
+        start, cluster = asked, taken_over(saved, asked, now)
+        connection = keys_for(cluster, saved, start)
+    log.info("taking over %d tasks of framework %s", len(cluster.tasks), cluster.framework_id or "(none)")
+    return start, cluster, connection
 
 
 def resumed(saved: Saved, now: float) -> Cluster:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Saved:
 
     cluster: Cluster
     connection: Connection
-    start: Mapping[str, Any]
+    start: Mapping[str, Any] = field(repr=False)
 
 
 class FileStore:
