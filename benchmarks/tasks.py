@@ -69,8 +69,10 @@ def run(
                     raise TimeoutError(f"not within {timeout} s: {ends(mesos)}")
                 time.sleep(0.2)
             seconds = time.monotonic() - began
-            time.sleep(1.0)  # for what should not come any more
             outcome = judge(mesos, launches, seconds)
+            while outcome.acknowledged < outcome.updates and time.monotonic() - began < seconds + 10:
+                time.sleep(0.2)
+                outcome = judge(mesos, launches, seconds)
         finally:
             process.terminate()
             process.wait(60)

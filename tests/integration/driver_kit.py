@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ipymesos.core.messages import Event
 from ipymesos.driver import Driver
-from ipymesos.mesos import Framework
+from ipymesos.mesos import Framework, Preferences
 from tests.helpers import eventually
 
 FRAMEWORK = Framework("test", "nobody")
@@ -37,9 +37,13 @@ class Heard:
 
 
 @contextmanager
-def driving(master: str, framework: Framework = FRAMEWORK, **options: Any) -> Iterator[tuple[Driver, Heard]]:
+def driving(
+    master: str, framework: Framework = FRAMEWORK, prefer: Preferences | None = None, **options: Any
+) -> Iterator[tuple[Driver, Heard]]:
     heard = Heard()
     driver = Driver(framework, master, heard.events.append, heard.ends.append, **options)
+    if prefer is not None:
+        driver.prefer(prefer)
     driver.start()
     try:
         yield driver, heard
