@@ -286,6 +286,20 @@ def test_credentials() -> None:
             play.do(Suppress(), Teardown())
 
 
+def test_a_rate_limit_drops_nothing() -> None:
+    """Mesos limits the old driver's messages only (Master::consume); a dropped call would be told by an ERROR event,
+    after which the driver subscribes afresh and the scheduler asks what is true."""
+    limits = {"limits": [{"principal": "ipy", "qps": 1, "capacity": 1}]}
+    with LocalMesos(credentials={"ipy": "s3cret"}, environment={"MESOS_RATE_LIMITS": json.dumps(limits)}) as local:
+        with driving(local.master, Framework("a", "root", principal="ipy", secret="s3cret")) as (driver, heard):
+            play = Play(driver, heard)
+            play.do(*[Revive()] * 200)
+            (one,) = play.launch("t9")
+            play.wait_for(one, "TASK_ERROR")  # its port isn't offered: it was looked at
+            assert not heard.of(Disconnected)
+            play.do(Teardown())
+
+
 def test_a_master_that_crashes_is_found_again_with_everything(tmp_path: Path) -> None:
     with LocalMesos(work_dir=tmp_path / "mesos", resources="cpus:2;mem:1000;disk:10;ports:[21500-21599]") as local:
         with driving(local.master, ME) as (driver, heard):
