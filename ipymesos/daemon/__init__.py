@@ -4,6 +4,7 @@ app        builds the parts, connects them, and ends them
 owner      the one owner of the state: events -> core -> save -> send, in turns
 start      with what it begins: a new cluster, or what a dead daemon has left
 clock      its own time, which never jumps; ticks: time that passes, for the core and for people who wait
+published  the files by which others find the cluster
 orphan     the end of a cluster that all have forgotten
 private    the Mesos of its own, when the master is "local"
 store      the state file; codec: dataclasses <-> JSON

@@ -18,7 +18,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -37,7 +36,6 @@ from ..errors import (
     FrameworkRemoved,
     MesosError,
     NotAuthorized,
-    NotRunning,
     StartFailed,
     StoreError,
 )
@@ -48,9 +46,10 @@ from .orphan import Orphan
 from .owner import Owner
 from .page import PageHandler
 from .private import in_thread, master_of
+from .published import Published
 from .sandbox import Coroner
 from .service import ClusterService
-from .start import FIRST_SET, Start, keys_for, resumed, sweep, taken_over
+from .start import FIRST_SET, Start, begin, sweep
 from .store import FileStore, Saved
 from .ticks import pass_time
 from .web import WebServer
@@ -78,20 +77,25 @@ class App:
         self.error: Exception | None = None
         self.file = OwnDaemonFile(paths.daemon_file)
         self._driver: Driver | None = None
-        self._registered = self._afresh = self._torn_down = False
-        self._published = ""  # the controller's task for which the connection files were written
-        self._unpublished = ""  # why they, or the daemon file, can't be written at the moment
+        self._afresh = self._torn_down = False
+        self._noted: list[int] = []  # signals that came before the loop
         self._inquests: set[asyncio.Future[Updated]] = set()
 
     def run(self) -> None:
         """Serve until the end; raises the error by which it ended."""
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup means: stay
+            signals.append(signal.SIGHUP)
+        for number in signals:  # until the loop runs they are only noted, so that we end as cleanly as later
+            signal.signal(number, lambda number, _: self._noted.append(number))
         self.file.claim()
         try:
             sweep(self.paths)
-            cluster = self._begin()
+            self.start, cluster, self.connection = begin(self._asked, self.store, self.paths.cluster_id)
+            self._published = Published(self.paths, self.file, self.connection)
             framework = self.options.framework()  # a bad option ends here
             os.environ.pop("IPYMESOS_SECRET", None)  # it is read: what we start shall not inherit it
-            asyncio.run(self._serve(cluster, framework))
+            asyncio.run(self._serve(cluster, framework, signals))
             if self.error is not None:
                 raise self.error
         except BaseException as error:
@@ -102,40 +106,13 @@ class App:
             raise
         self.file.leave(None)
 
-    def _begin(self) -> Cluster:
-        """The cluster to begin with: a new one, or the one that a dead daemon has left."""
-        saved, now, path = self.store.load(), time.time(), self.paths.state_file
-        if self._asked is None:
-            if saved is None:
-                raise NotRunning(f"there is nothing to resume: there is no {path}; start a cluster without --resume")
-            try:
-                self.start = Start.from_json(saved.start)
-            except (TraitError, KeyError, TypeError, ValueError) as error:
-                raise StoreError(f"{path} can't be resumed: {error!r}; start without --resume to take over") from error
-            cluster, self.connection = resumed(saved, now), saved.connection
-        else:
-            self.start = self._asked
-            if saved is None:
-                self.connection = Connection.new(self.options.curve, self.paths.cluster_id)
-                return Cluster(self.options.framework_name, self.start.spec)
-            if self.options.master == "local":
-                raise StoreError(
-                    f"{path} is the state of a cluster on {saved.start.get('options', {}).get('master')}, whose tasks"
-                    " may still run: `python -m ipymesos start --resume` and `stop` end them; or give this cluster"
-                    " another --cluster-id"
-                )
-            cluster = taken_over(saved, self.start, now)
-            self.connection = keys_for(cluster, saved, self.start)
-        log.info("taking over %d tasks of framework %s", len(cluster.tasks), cluster.framework_id or "(none)")
-        return cluster
-
     @property
     def options(self) -> MesosOptions:
         return self.start.options
 
     # --- the run ---------------------------------------------------------------------------------------------
 
-    async def _serve(self, cluster: Cluster, framework: mesos.Framework) -> None:
+    async def _serve(self, cluster: Cluster, framework: mesos.Framework, signals: list[signal.Signals]) -> None:
         loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         clock = SteadyClock()
@@ -143,9 +120,10 @@ class App:
         # A person who sits before it is its owner, and ends it when it is wanted no more.
         self.orphan = Orphan(self.owner, clock, self.options.orphan_timeout if self.launched else 0.0)
         self.owner.watch(self._watch)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means: stay
-                loop.add_signal_handler(number, self._on_signal, number)
+        for number in signals:
+            loop.add_signal_handler(number, self._on_signal, number)
+        for number in self._noted:
+            self._on_signal(number)
         web = self._listen()
         try:
             self.file.tell(url=web.url, fingerprint=web.fingerprint)
@@ -162,6 +140,7 @@ class App:
                     self.error = self.error or overdue
                     await self._disconnect()
         finally:
+            await self.owner.let_go()
             await web.stop()
 
     def _listen(self) -> WebServer:
@@ -212,7 +191,12 @@ class App:
         cluster = self.owner.state.cluster
         if isinstance(error, NotAuthorized) and not self._framework.principal:
             error = NotAuthorized(f"{error} No principal was given (options principal and secret_file).")
-        if not isinstance(error, FrameworkRemoved) or self._registered or self._afresh or not cluster.framework_id:
+        if (
+            not isinstance(error, FrameworkRemoved)
+            or self._published.registered
+            or self._afresh
+            or not cluster.framework_id
+        ):
             self._fatal(error)  # who was registered in this run was removed on purpose
             return
         # What a dead daemon left has ended in the meantime: its tasks went with the framework.
@@ -274,7 +258,7 @@ class App:
         cluster = after.cluster
         if self.hint and view.phase(before) != "running" and view.phase(after) == "running":
             log.info(self.hint)
-        self._publish(after)
+        self._published.update(after)
         self.orphan.look()
         if after.session.torn_down:
             self._torn_down = True  # the session is forgotten when the master then ends the connection
@@ -282,27 +266,10 @@ class App:
         elif not cluster.stopping:
             self._check_hope(cluster)
 
-    def _publish(self, state: Everything) -> None:
-        """Keep the files that others read up to date; what can't be written now is in the next turn."""
-        controller, spec = state.cluster.serving, state.cluster.spec.controller
-        try:
-            if controller is not None and controller.id != self._published:
-                self.connection.write_files(self.paths, controller, spec.args if spec else ())
-                self._published = controller.id
-            if state.session.connected and not self._registered:
-                self.file.tell(ready=True)
-                self._registered = True
-        except (OSError, StoreError) as error:
-            if not self._unpublished:
-                log.error("%s", error)
-            self._unpublished = str(error)
-        else:
-            self._unpublished = ""
-
     @property
     def trouble(self) -> str:
         """What goes wrong at the moment, and is tried again."""
-        return self.owner.trouble or self._unpublished
+        return self.owner.trouble or self._published.trouble
 
     def _check_hope(self, cluster: Cluster) -> None:
         """Stop when the controller, or the engines that `start -n` asked for, can't be launched."""
@@ -319,14 +286,14 @@ class App:
     def _fatal(self, error: Exception) -> None:
         """From the driver or a turn: no more can be done by going on."""
         known = isinstance(error, MesosError)
-        if known and self._registered and self.owner.state.session.connected:
+        if known and self._published.registered and self.owner.state.session.connected:
             self.stop_by(error)
             return
         self.error = self.error or error
         self._end()
 
     def _on_signal(self, number: int) -> None:
-        self.owner.post(StopWanted(f"asked to by {signal.Signals(number).name}"))
+        self.owner.take(StopWanted(f"asked to by {signal.Signals(number).name}"))
 
     def _end(self) -> None:
         self._ended.set()

@@ -20,6 +20,8 @@ from ..errors import StoreError
 from .clock import SteadyClock
 
 log = logging.getLogger("ipymesos.daemon")
+LAST_ROUNDS = 10
+
 Watcher = Callable[[Everything, Everything], None]
 
 
@@ -45,7 +47,7 @@ class Owner:
         self._save, self._send, self._fatal = save, send, fatal
         self._saved: Cluster | None = None
         self._inbox: list[Event] = []
-        self._scheduled = self._broken = False
+        self._scheduled = self._broken = self._over = False
         self._watchers: list[Watcher] = []
         self._changed = asyncio.Event()
 
@@ -68,11 +70,18 @@ class Owner:
         """Wait until the version isn't `version`, for `timeout` seconds at most."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        while self.version == version and (left := deadline - loop.time()) > 0:
+        while self.version == version and not self._over and (left := deadline - loop.time()) > 0:
             try:
                 await asyncio.wait_for(self._changed.wait(), left)
             except asyncio.TimeoutError:
                 return
+
+    async def let_go(self) -> None:
+        """Nothing will change any more: whoever waits for news gets what there is, and nobody has to wait again."""
+        self._over = True
+        self._bump()
+        for _ in range(LAST_ROUNDS):  # of the loop: to be woken, to answer, and to have it sent
+            await asyncio.sleep(0)
 
     def _scheduled_turn(self) -> None:
         self._scheduled = False

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import stat
+import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import pytest
 
 from ipymesos.client import Daemon
 from ipymesos.daemonfile import DaemonFile
-from ipymesos.errors import NotRunning
+from ipymesos.errors import IPyMesosError, NotRunning
 from ipymesos.local import LocalMesos
 from ipymesos.paths import Paths
 from tests.helpers import eventually
@@ -117,6 +118,33 @@ def test_a_signal_stops_it_cleanly(clean: LocalMesos, tmp_path: Path, number: si
         start.process.send_signal(number)  # impatience changes nothing
         assert start.wait() == 0, start.error
     assert files(tmp_path) == set()
+
+
+def test_open_requests_are_answered_at_the_end(clean: LocalMesos, tmp_path: Path) -> None:
+    with Start(tmp_path, "--master", clean.master, "-n", "1", *SMALL) as start:
+        start.running(1)
+        daemon, heard = start.daemon(), []
+
+        def follow() -> None:
+            version = None
+            try:
+                while True:
+                    heard.append(daemon.status(after=version, timeout=20))
+                    version = heard[-1]["version"]
+            except IPyMesosError as error:
+                heard.append(error)
+
+        followers = [threading.Thread(target=follow) for _ in range(5)]
+        for follower in followers:
+            follower.start()
+        eventually(lambda: len(heard) >= len(followers))
+        daemon.stop("enough")
+        assert start.wait() == 0, start.error
+        for follower in followers:
+            follower.join(30)
+        ends = [item for item in heard if isinstance(item, IPyMesosError)]
+        assert {type(end) for end in ends} == {NotRunning} and len(ends) == len(followers), ends
+        assert not start.error
 
 
 def test_a_signal_before_anything_runs(clean: LocalMesos, tmp_path: Path) -> None:

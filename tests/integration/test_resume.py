@@ -140,7 +140,7 @@ def test_a_private_mesos_leaves_the_state_of_another_cluster_alone(clean: LocalM
         kill(first)
     state = Paths(tmp_path).state_file.read_bytes()
     with Start(tmp_path, "-n", "1", *SMALL, environment={"IPYMESOS_MASTER": ""}) as other:
-        assert other.wait() == 3 and f"is the state of a cluster on {clean.master}" in other.error
+        assert other.wait() == 3 and "is the state of a cluster on another Mesos" in other.error
     assert Paths(tmp_path).state_file.read_bytes() == state
     with Start(tmp_path, "--resume") as second:
         second.running(1)

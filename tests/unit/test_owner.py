@@ -210,3 +210,14 @@ def test_a_stop_whose_master_has_gone_is_given_up() -> None:
         assert isinstance(error, MesosError) and "the tasks may still run" in str(error)
 
     with_shell(test)
+
+
+def test_who_waits_for_news_is_let_go_at_the_end() -> None:
+    async def test(shell: Shell) -> None:
+        waiting = asyncio.ensure_future(shell.owner.changed(shell.owner.version, 60))
+        await asyncio.sleep(0)
+        await shell.owner.let_go()
+        assert waiting.done()
+        await shell.owner.changed(shell.owner.version, 60)
+
+    with_shell(test)
