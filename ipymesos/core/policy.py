@@ -9,7 +9,7 @@ from .model import CONTROLLER, Agent, Cluster, ControllerSpec, EngineSpec, Every
 from .offers import FUNNEL, ever_fits, one_task, show
 
 LAUNCH_TRIES = 3  # of a group that has never worked, before it is given up
-STEADY = 60.0  # seconds in which a running task makes up for earlier failures
+STEADY = 20.0  # seconds in which a running task makes up for earlier failures: what loops dies sooner
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0  # seconds, doubled with each consecutive failure
 BUSY_PORTS_REST = 300.0  # seconds that a port held by somebody else is left alone
 LEFT_PORTS_REST = 60.0  # seconds that the ports of an ended controller are left alone
