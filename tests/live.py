@@ -16,7 +16,6 @@ from ipymesos.client import Daemon
 from ipymesos.config import MesosOptions
 from ipymesos.core.messages import Action
 from ipymesos.core.model import Cluster, Everything
-from ipymesos.daemon.app import App
 from ipymesos.daemon.clock import SteadyClock
 from ipymesos.daemon.orphan import Orphan
 from ipymesos.daemon.owner import Owner
@@ -31,30 +30,40 @@ TOKEN = "the-token-of-this-test"
 JSON = {"Content-Type": "application/json"}
 
 
+class Behind:
+    """What ClusterService needs of an App, whose other parts are there for Mesos."""
+
+    def __init__(self, live: Live, directory: Path) -> None:
+        self.paths = Paths(directory, "c")
+        self.start = Start(MesosOptions.from_options({"container": "process"}))
+        self.options = self.start.options
+        self.error: Exception | None = None
+        self.trouble = ""
+        state = Everything(Cluster("test", self.start.spec))
+        self.owner = Owner(state, live.saved.append, lambda actions, _: live.sent.extend(actions), live.broken.append)
+        self.orphan = Orphan(self.owner, SteadyClock(), 0.0)
+
+    def tell_executors(self, calls: list[dict[str, object]]) -> None:
+        """Nobody is there."""
+
+
 class Live:
     """On a loop of its own thread; nothing comes of wishes. `more` are arguments of WebServer."""
 
     def __init__(self, directory: Path, **more: Any) -> None:
-        self.app = App(Paths(directory, "c"), Start(MesosOptions.from_options({"container": "process"})))
         self.saved: list[Cluster] = []
         self.sent: list[Action] = []
         self.broken: list[Exception] = []
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
-        self.run(self._begin, more)
+        self.run(self._begin, directory, {"ip": "127.0.0.1", **more})
 
-    def _begin(self, more: dict[str, Any]) -> None:
-        self.app.start = self.app._asked or Start(MesosOptions())
-        state = Everything(Cluster("test", self.app.start.spec))
-        self.app.owner = Owner(
-            state, self.saved.append, lambda actions, _: self.sent.extend(actions), self.broken.append
-        )
-        self.app.orphan = Orphan(self.app.owner, SteadyClock(), 0.0)
+    def _begin(self, directory: Path, more: dict[str, Any]) -> None:
+        self.app: Any = Behind(self, directory)
         self.web = WebServer(
-            ClusterService(self.app), TOKEN, port=0, names=["cluster.example"], pages=[("/", PageHandler)],
-            **{"ip": "127.0.0.1", **more},
-        )  # fmt: skip
+            ClusterService(self.app), TOKEN, port=0, names=["cluster.example"], pages=[("/", PageHandler)], **more
+        )
         self.url = self.web.url
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
