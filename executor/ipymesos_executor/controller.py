@@ -72,6 +72,7 @@ class Controller(upstream.IPController):
 
     def init_hub(self) -> None:
         super().init_hub()
+        self.hub.tell_highest = lambda engine_id: self._report({"event": "known", "engine_id": engine_id})
         self.hub._idcounter = self._payload.get("first_id", 0)  # those below belong to engines that may move here
 
     def launch_python_scheduler(self, name: str, scheduler_args: dict[str, Any], children: list[Any]) -> None:

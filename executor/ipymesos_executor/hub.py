@@ -16,6 +16,7 @@ in vain. So the hub says such news again, a few times; whoever knows them ignore
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ipyparallel.controller import hub as upstream
@@ -34,6 +35,8 @@ class Hub(upstream.Hub):
         self.reasons: dict[tuple[int, str], str] = {}  # why engines have left, by id and uuid
         self.silent: dict[bytes, Any] = {}  # engines without heartbeat, which may come back, by heart
         self.schedulers: set[bytes] = set()
+        self.highest = -1  # id of an engine that has ever been here
+        self.tell_highest: Callable[[int], Any] = lambda engine_id: None
         super().__init__(**kwargs)
         self.query_handlers["retire_request"] = self.retire_request
         self.query_handlers["leave_request"] = self.leave_request
@@ -100,6 +103,10 @@ class Hub(upstream.Hub):
     def finish_registration(self, heart: bytes) -> None:
         self.silent.pop(heart, None)
         super().finish_registration(heart)
+        highest = max([self.highest, *self.engines])
+        if highest > self.highest:
+            self.highest = highest
+            self.tell_highest(highest)
 
     # --- retirement ----------------------------------------------------------------------------------------
 

@@ -12,11 +12,12 @@ NEWS: dict[str, dict[str, type]] = {
     "load": {"load": dict},
     "started": {"task": str, "pid": int},
     "registered": {"task": str, "engine_id": int, "controller": str, "address": dict},
+    "known": {"task": str, "engine_id": int},
     "leaving": {"task": str},
     "broken": {"task": str, "message": str},
     "exited": {"task": str, "status": int, "oom": str},
 }
-FROM_CHILDREN = ("registered", "leaving", "broken")  # who is forked from it says these, and it passes them on
+FROM_CHILDREN = ("registered", "known", "leaving", "broken")  # who is forked from it says these, and it passes them on
 
 
 def encode(message: dict[str, Any]) -> bytes:

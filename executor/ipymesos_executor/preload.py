@@ -25,7 +25,7 @@ ENGINE = [
     "unicodedata",
     "bdb",
 ]
-CONTROLLER = ["ipymesos_executor.controller"]
+CONTROLLER = ["ipymesos_executor.controller", "ipymesos_executor.unregister", "ipymesos_executor.lastword"]
 OPTIONAL = {"IPython.core.magics.all", "IPython.extensions.storemagic"}  # not in every version
 
 # A library that starts its threads at import can't be forked from: an engine would have the locks without the threads.

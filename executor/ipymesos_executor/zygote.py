@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from . import child, death, load, preload, processes
+from .helpers import Helpers
 from .lines import FROM_CHILDREN, Lines, encode, is_news
 from .tasks import by_controller
 
@@ -59,7 +60,7 @@ class Child:
     payload: dict[str, Any] = field(repr=False)
     slot: int
     orders: int  # the pipe by which an engine is told to move
-    engine_id: int | None = None
+    engine_id: int | None = None  # a controller's: the highest one it knows
     reason: str = ""  # why we have ended it
 
 
@@ -116,7 +117,7 @@ class Zygote:
         self.children: dict[int, Child] = {}
         self.load = load.Load()
         self.memory = death.MemoryWatch()
-        self.helpers: set[int] = set()  # forked to tell the hub of engines' deaths
+        self.helpers = Helpers(self.forget)
         self.reports, self.report_to = os.pipe()
         self.wake, self.wake_to = os.pipe()
         for fd in (self.reports, self.wake, self.wake_to):
@@ -226,7 +227,8 @@ class Zygote:
                 if known.task == message["task"]:
                     known.engine_id = message.get("engine_id", known.engine_id)
                     known.payload["engine_info"] |= message.get("address", {})
-            self.tell(message)
+            if message["event"] != "known":
+                self.tell(message)
 
     def move(self, task: str, controller: str, address: dict[str, Any]) -> None:
         for known in self.children.values():
@@ -245,9 +247,7 @@ class Zygote:
 
     def reap(self) -> None:
         """Report children that have ended, and tell the hub about the engines among them."""
-        for pid in [pid for pid in self.helpers if processes.has_ended(pid)]:
-            os.waitpid(pid, 0)
-            self.helpers.remove(pid)
+        self.helpers.reap()
         dead = [pid for pid in self.children if processes.has_ended(pid)]
         if not dead:
             return
@@ -264,37 +264,18 @@ class Zygote:
             self.load.give_back(known.slot)
             os.close(known.orders)
             self.tell({"event": "exited", "task": known.task, "status": code, "oom": oom})
-        self.tell_hub(by_controller((known.payload, known.engine_id, known.reason) for known in gone))
+        engines = [known for known in gone if known.payload["kind"] == "engine"]
+        self.helpers.tell_hubs(by_controller((known.payload, known.engine_id, known.reason) for known in engines))
+        for known in gone:
+            if known.payload["kind"] == "controller" and known.engine_id is not None:
+                self.helpers.leave_word(known.payload, known.engine_id, f"its controller has ended: {known.reason}")
 
     def gone(self, task: str | None, reasons: dict[str, str]) -> None:
         """Engines of other executors that nobody is left to speak for."""
         infos = {
             json.dumps(known.payload["engine_info"]) for known in self.children.values() if task in (None, known.task)
         }
-        self.tell_hub({info: {int(engine_id): reason for engine_id, reason in reasons.items()} for info in infos})
-
-    def tell_hub(self, news: dict[str, dict[int, str]]) -> None:
-        """Each controller that has lost engines is told by a helper process: no socket may exist in the zygote."""
-        for info, reasons in news.items():
-            try:
-                pid = os.fork()
-            except OSError as error:
-                print(f"the hub was not told of dead engines {list(reasons)}: {error}", file=sys.stderr, flush=True)
-                continue
-            if pid:
-                self.helpers.add(pid)
-                continue
-            code = 1
-            try:
-                self.forget()
-                signal.set_wakeup_fd(-1)
-                processes.die_with_parent()
-                from .unregister import unregister  # ZeroMQ is loaded by now, but not before preload
-
-                unregister(json.loads(info), reasons)
-                code = 0
-            finally:
-                os._exit(code)
+        self.helpers.tell_hubs({info: {int(engine_id): reasons[engine_id] for engine_id in reasons} for info in infos})
 
     def end(self) -> None:
         """End all children. The hub is told of them as far as it still listens."""
@@ -304,7 +285,7 @@ class Zygote:
         if not self.wait_for(self.children, FAREWELL):
             processes.send([*self.children, *processes.session_members(*self.children)], signal.SIGKILL)
             self.wait_for(self.children, FAREWELL)
-        self.wait_for(self.helpers, HUB_FAREWELL)
+        self.wait_for(self.helpers.pids, HUB_FAREWELL)
 
     def wait_for(self, those: Collection[int], seconds: float) -> bool:
         deadline = time.monotonic() + seconds

@@ -11,7 +11,7 @@ from typing import Any
 
 import ipyparallel as ipp
 import pytest
-from ipymesos_executor import processes
+from ipymesos_executor import ports, processes
 
 from tests.helpers import eventually
 
@@ -122,6 +122,25 @@ def test_engines_whose_whole_container_was_killed(tmp_path: Path) -> None:
         eventually(lambda: pack.client.ids == [])
         pack.engines.process.send_signal(signal.SIGCONT)
     finally:
+        pack.close()
+
+
+def test_plain_clients_of_a_dead_controller_are_told(tmp_path: Path) -> None:
+    """ipyparallel's own would wait for ever."""
+    pack = Pack(tmp_path, preload=())
+    second = ipp.Client(pack.controller["client_info"])
+    try:
+        direct = pack.client[0].apply(work, 60)
+        broadcast = second.broadcast_view().apply(work, 60)
+        os.kill(pack.pid("ctl"), signal.SIGKILL)
+        for result in (direct, broadcast):
+            with pytest.raises((ipp.error.RemoteError, ipp.error.CompositeError), match="EngineError"):
+                result.get(20)
+        eventually(lambda: pack.client.ids == second.ids == [])
+        wanted = [("127.0.0.1", port) for port in pack.controller["ports"]]
+        eventually(lambda: ports.busy(wanted) == [])
+    finally:
+        second.close()
         pack.close()
 
 
