@@ -81,7 +81,7 @@ def sandbox(process: psutil.Process) -> Path:
 
 
 def test_an_image_and_a_plain_process_run_beside_each_other(image: str) -> None:
-    with LocalMesos(images=[image]) as mesos:
+    with LocalMesos(images=[image], containerizers="docker,mesos") as mesos:
         with Framework(mesos.master) as framework:
             inside = run(mesos, framework, "image", image, linux_info={"ipc_mode": "PRIVATE", "shm_size": 77})
             root = Path(f"/proc/{inside.pid}/root")
@@ -99,6 +99,10 @@ def test_an_image_and_a_plain_process_run_beside_each_other(image: str) -> None:
             framework.wait("UPDATE", task="plain", state="TASK_RUNNING")
             (outside,) = (p for p in executors(str(mesos.work_dir)) if str(EXECUTOR) in psutil.Process(p).cmdline())
             assert os.stat(f"/proc/{outside}/root/") == os.stat("/")
+        with Framework(mesos.master) as framework:
+            docker = container(image, type="DOCKER", docker={"image": image, "network": "HOST"})
+            framework.launch("docker", command=PYTHON | {"arguments": ["/executor.py"]}, container=docker)
+            framework.wait("UPDATE", task="docker", state="TASK_RUNNING", timeout=60)
 
 
 def test_an_executor_has_the_account_it_shall_have(image: str) -> None:

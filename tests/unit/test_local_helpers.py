@@ -109,6 +109,64 @@ def test_what_it_cannot_do_is_refused(helper: Path, tmp_path: Path, name: str) -
     assert f"not supported: {name}".encode() in complaint
 
 
+@pytest.mark.parametrize(
+    ("info", "why"),
+    [
+        ({"clone_namespaces": [0x20000000]}, b"not supported: namespace 0x20000000"),
+        ({"mounts": [{"target": "/no/such"}]}, b"mounts are not supported without a mount namespace"),
+        (
+            {"clone_namespaces": [0x20000], "mounts": [{"target": "/x", "flags": 1 << 20}]},
+            b"mounts that the host shares",
+        ),
+        ({"rootfs": "/proc/self"}, b"the root file system '/proc/self' is not a real path"),
+        ({"file_operations": [{"operation": "COPY"}]}, b"the file operation 'COPY' is not supported"),
+    ],
+)
+def test_a_container_that_would_not_be_as_told_is_refused(
+    helper: Path, tmp_path: Path, info: dict[str, Any], why: bytes
+) -> None:
+    process = launch(helper, tmp_path, **shell("echo started"), **info)
+    output, complaint = process.communicate(timeout=30)
+    assert (output, process.returncode) == (b"", 1) and why in complaint
+
+
+def test_files_are_made_before_the_executor_starts(helper: Path, tmp_path: Path) -> None:
+    link, folder, moved = tmp_path / "link", tmp_path / "deep/er", tmp_path / "moved"
+    operations = [
+        {"operation": "MKDIR", "mkdir": {"target": str(folder), "recursive": True}},
+        {"operation": "SYMLINK", "symlink": {"source": str(folder), "target": str(link)}},
+        {"operation": "RENAME", "rename": {"source": str(link), "target": str(moved)}},
+    ]
+    process = launch(helper, tmp_path, **shell(f"ls -d {moved}/."), file_operations=operations)
+    assert process.communicate(timeout=30)[0] == f"{moved}/.\n".encode()
+
+
+def test_output_goes_into_the_sandbox(helper: Path, tmp_path: Path) -> None:
+    """What the helper complains about, too: there it is looked for."""
+    sandbox = tmp_path / "sandbox"
+    sandbox.mkdir()
+    environment = {"variables": [{"name": "MESOS_DIRECTORY", "value": str(sandbox)}]}
+    process = launch(helper, tmp_path, **shell("echo out; echo err >&2"), environment=environment)
+    assert process.communicate(timeout=30) == (b"", b"")
+    assert [(sandbox / name).read_text() for name in ("stdout", "stderr")] == ["out\n", "err\n"]
+    launch(helper, tmp_path, **shell("x"), environment=environment, tty_slave_path="/x").communicate(timeout=30)
+    assert (sandbox / "stderr").read_text().endswith("mesos-containerizer: Refused: not supported: tty_slave_path\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["attach"], b"Refused: 'attach' is not supported"),
+        (["mount", "--operation=make-rshared", "--path=/"], b"is not supported"),
+        (["network-cni-setup", "--pid=1", "--hostname=a"], b"networks other than the host's are not supported"),
+        (["network-cni-setup", "--pid=1", "--etc_hosts_path=/no/such"], b"/no/such is missing"),
+    ],
+)
+def test_other_commands_are_refused(helper: Path, arguments: list[str], why: bytes) -> None:
+    done = subprocess.run([helper, *arguments], capture_output=True, timeout=30)
+    assert done.returncode == 1 and why in done.stderr
+
+
 def test_a_program_that_does_not_exist_is_told(helper: Path, tmp_path: Path) -> None:
     process = launch(helper, tmp_path, command={"shell": False, "value": "/no/such", "arguments": ["such"]})
     assert b"the command cannot be run: [Errno 2]" in process.communicate(timeout=30)[1]
