@@ -259,6 +259,8 @@ class Client(ipyparallel.Client):
 
     def _unregister_engine(self, message: Message) -> None:
         content, reason = message["content"], str(message["content"].get("reason") or "")
+        if content.get("controller") == "lost":
+            return  # said in place of a hub that has died, for clients that can't follow
         uuid = content.get("uuid") or self._engines.get(int(content["id"]), "")
         if message["header"]["session"] in self._mover.former_hubs or self._look() or uuid in self._mover.gone:
             return
