@@ -10,10 +10,9 @@ from typing import Any, Literal
 
 import ipyparallel
 import zmq
-from ipyparallel import error
 
 from .address import Address, ConnectionFile
-from .move import ControllerLost, Mover
+from .move import ControllerLost, Mover, engine_died
 from .pending import QUERIES, Pending
 
 log = logging.getLogger("ipymesos")
@@ -22,6 +21,7 @@ LOOK = 0.25  # seconds between two looks at the connection file
 ANSWER = 0.5  # seconds that a hub may take to say that it is there, when its file is gone
 PATIENCE = 5.0  # seconds until an engine that says it has moved is taken to be gone, if no controller follows
 MOVED = "moved"  # how the reason of an engine begins that leaves its hub for another controller
+RETIRED = "retired"  # the reason of one that was asked to leave
 
 Message = dict[str, Any]
 
@@ -271,23 +271,19 @@ class Client(ipyparallel.Client):
 
     def _engine_gone(self, uuid: str, reason: str, content: dict[str, Any] | None = None) -> None:
         """Forget this engine, and fail what it had to answer."""
-        name = self._engine_name(uuid)
-        if reason and not self._stopped:
-            log.warning("engine %s has ended: %s", name, reason)
         id_ = self._engines.get(uuid)
+        name = uuid if id_ is None else str(id_)
+        if reason and not self._stopped:
+            say = log.info if reason == RETIRED else log.warning
+            say("engine %s has ended: %s", name, reason)
         if id_ is not None:
             self._engines.pop(id_)
             self._ids.remove(id_)
-        self._mover.left(uuid, reason or "it left the cluster")
-        why = f"Engine {name} died while running task"
+        self._mover.left(uuid, name, reason)
         for msg_id in self._outstanding_dict.pop(uuid, set()):
-            text = f"{why} {msg_id!r}" + (f": {reason}" if reason else "")
-            self._settle(msg_id, error.RemoteError("EngineError", text, text))
+            self._settle(msg_id, engine_died(name, reason, msg_id))
         if self._task_socket and self._task_scheme == "pure":
             self._stop_scheduling_tasks()
         event = {"event": "unregister", "id": id_, "uuid": uuid, **(content or {})}
         for callback in list(self._registration_callbacks):
             callback(event)
-
-    def _engine_name(self, uuid: str) -> str:
-        return str(self._engines.get(uuid, uuid))

@@ -17,7 +17,7 @@ from zmq.eventloop.zmqstream import ZMQStream
 
 from .address import SOCKETS, Address
 from .pending import Book, Pending
-from .plan import Done, Lose, Send, plan, rebase
+from .plan import Done, Lose, Send, needs, plan, rebase
 
 if TYPE_CHECKING:
     from .client import Client
@@ -41,6 +41,12 @@ class ControllerLost(error.RemoteError):
 
     def __reduce__(self) -> tuple[type[ControllerLost], tuple[str]]:
         return ControllerLost, (str(self.evalue),)
+
+
+def engine_died(name: str, why: str, msg_id: str) -> error.RemoteError:
+    """What ipyparallel makes of it, and why it was."""
+    text = f"Engine {name} died while running task {msg_id!r}" + (f": {why}" if why else "")
+    return error.RemoteError("EngineError", text, text)
 
 
 @dataclass(eq=False)
@@ -71,7 +77,7 @@ class Mover:
         self.former_hubs: set[str] = set()
         self.here: set[str] = set()
         self.away: set[str] = set()
-        self.gone: dict[str, str] = {}  # why, by uuid
+        self.gone: dict[str, tuple[str, str]] = {}  # engines' names, and why they are, by uuid
         self.done: OrderedDict[str, Done] = OrderedDict()
         self._ticking = False
 
@@ -192,25 +198,27 @@ class Mover:
             self.move.settled_at = self.move.settled_at or self._now + SETTLE
             self._call(self.tick)
 
-    def left(self, uuid: str, why: str) -> None:
+    def left(self, uuid: str, name: str, why: str) -> None:
         self.here.discard(uuid)
         self.away.discard(uuid)
-        self.gone[uuid] = why
+        self.gone[uuid] = name, why
 
     # --- requests
 
     def take(self, pending: Pending) -> bool:
         """Keep a new request; whether it may be sent by whoever made it, now."""
         self.book.add(pending)
-        if pending.kind is None or self.move is None:
-            if self.resend:
-                pending.keep()
-            pending.sent = 1
-            return True
-        pending.keep()
-        pending.held = True
-        self.tick()
-        return False
+        if self.resend or self.move is not None:
+            pending.keep()
+        if pending.kind is not None and self.move is not None:
+            pending.held = True
+            self.tick()
+            return False
+        if pending.kind == "balanced" and self.moves and needs(pending.metadata):
+            self._send(pending, Send(pending.msg_id, pending.engines, retries=pending.retries))
+            return False
+        pending.sent = 1
+        return True
 
     def tick(self) -> None:
         """Send and give up what can be sent or must be given up by now."""
@@ -329,10 +337,9 @@ class Mover:
             self.done.popitem(last=False)
 
     def _lose(self, pending: Pending, uuid: str) -> None:
-        name = f"engine {self.client._engine_name(uuid)}"
-        why = f"{name} has ended, which had task {pending.msg_id!r}: {self.gone.get(uuid, 'it is gone')}"
         pending.delivered.add(uuid)
-        self.fail(pending, error.RemoteError("EngineError", why, why), uuid if pending.kind == "broadcast" else "")
+        died = engine_died(*self.gone.get(uuid, (uuid, "")), pending.msg_id)
+        self.fail(pending, died, uuid if pending.kind == "broadcast" else "")
 
     def fail(self, pending: Pending, why: error.RemoteError, engine: str = "") -> None:
         """Answer it with an error, or what this engine had to answer."""

@@ -107,7 +107,7 @@ def test_all_in_flight_is_answered_once_by_the_same_engines(tmp_path: Path, runs
         assert runs.counts() == {**dict.fromkeys(jobs, 1), "all": 4, "together": 4}
         assert (client.ids, pids(client), view["n"]) == ([0, 1, 2, 3], before, [1, 1, 1, 2])
         assert pids(other) == before
-        assert set(balanced.map_sync(lambda _: __import__("os").getpid(), range(40))) == set(before)
+        assert {job.get(timeout=60) for job in [balanced.apply_async(os.getpid) for _ in range(40)]} == set(before)
         assert client.queue_status()[0]["queue"] == 0
         for job in jobs.values():
             assert job.wait_for_output(timeout=30)
@@ -234,7 +234,7 @@ def test_a_balanced_task_that_a_dead_engine_had_begun_runs_again_only_with_retri
     world.start()
     world.publish()
     world.move(*(set(world.told) - {victim}))
-    assert "engine 0 has ended" in error_of(once).evalue and error_of(once).ename == "EngineError"
+    assert "Engine 0 died" in error_of(once).evalue and error_of(once).ename == "EngineError"
     for job in [*others, again]:
         job.get(timeout=60)
     assert set(runs.counts().values()) == {1}
@@ -278,9 +278,7 @@ def test_a_failure_after_the_move_uses_retries_elsewhere(world: Moving, runs: Ru
     runs.open()
     assert job.get(timeout=60) in pids(client) and runs.counts() == {"fragile": 2}
     view.retries = 0
-    runs.close()
-    job = view.apply_async(lambda gate: [] if __import__("os").path.exists(gate) else 1 / 0, "/nowhere")
-    assert error_of(job).ename == "ZeroDivisionError"
+    assert error_of(view.apply_async(divmod, 1, 0)).ename == "ZeroDivisionError"
 
 
 def test_dependencies_on_what_was_done_with_a_former_controller(world: Moving, runs: Runs) -> None:
@@ -313,8 +311,10 @@ def test_fail_instead_of_sending_again(world: Moving, runs: Runs) -> None:
     world.start()
     world.publish()
     for job in lost:
-        assert isinstance(job.exception(timeout=60), (ControllerLost, ipp.error.RemoteError)) or job.ready()
-    assert isinstance(one.exception(timeout=60), ControllerLost) and "while this request was outstanding" in str(one)
+        assert job.exception(timeout=60) is None or isinstance(job.exception(), ControllerLost)
+    assert isinstance(one.exception(timeout=60), ControllerLost) and "while this request was outstanding" in str(
+        one.exception()
+    )
     assert many.exception(timeout=60) is None or "ControllerLost" in str(many.exception())
     world.move()
     runs.open()
