@@ -257,6 +257,7 @@ def log_to_streams(verbose: bool, timestamps: bool) -> None:
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     root.propagate = False
     logging.getLogger("ipymesos.driver").setLevel(logging.DEBUG if verbose else logging.WARNING)
+    logging.getLogger("tornado.general").setLevel(logging.ERROR)  # below are mistakes of anybody who can connect
     stamp = "%(asctime)s " if timestamps else ""
     progress, trouble = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
     progress.addFilter(lambda record: record.levelno < logging.WARNING)

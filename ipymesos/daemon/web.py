@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler
 
 from .. import tls
 from ..errors import ConfigError, IPyMesosError
@@ -146,7 +146,7 @@ class Handler(RequestHandler):
             self.refuse(status_code, self._reason)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        if not isinstance(value, IPyMesosError):
+        if not isinstance(value, (IPyMesosError, HTTPError)):  # those are answered, and are no fault of ours
             super().log_exception(typ, value, tb)
 
 

@@ -428,6 +428,14 @@ def test_who_guesses_is_slowed_down_and_nobody_else(live: Live, caplog: pytest.L
     assert browse(live, "POST", f"token={TOKEN}")[0] == 303
 
 
+def test_mistakes_of_strangers_fill_no_log(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        for path in ("/api/v1/engines/%ff", "/api/v1/cluster?after=%ff", "/%ff"):
+            assert live.ask("GET", path, headers={})[0] in (400, 401)
+        assert live.ask("BREW", "/", headers={})[0] == 405
+    assert [record.getMessage() for record in caplog.records if " 401" not in record.getMessage()] == []
+
+
 def test_too_many_requests_wait_for_their_turn(live: Live) -> None:
     """A user's own: the client comes back by itself when it is told to."""
     live.web.gate.users = Bucket(rate=2, burst=1)
