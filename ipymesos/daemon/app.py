@@ -122,8 +122,8 @@ class App:
         self.owner.watch(self._watch)
         for number in signals:
             loop.add_signal_handler(number, self._on_signal, number)
-        for number in self._noted:
-            self._on_signal(number)
+        for noted in self._noted:
+            self._on_signal(noted)
         web = self._listen()
         try:
             self.file.tell(url=web.url, fingerprint=web.fingerprint)
@@ -189,14 +189,13 @@ class App:
 
     def _driver_gave_up(self, error: Exception, master: str) -> None:
         cluster = self.owner.state.cluster
-        if isinstance(error, NotAuthorized) and not self._framework.principal:
-            error = NotAuthorized(f"{error} No principal was given (options principal and secret_file).")
-        if (
-            not isinstance(error, FrameworkRemoved)
-            or self._published.registered
-            or self._afresh
-            or not cluster.framework_id
-        ):
+        if isinstance(error, NotAuthorized) and not (self._framework.principal and self._framework.secret):
+            lacking = "secret was given (option secret_file, or $IPYMESOS_SECRET, which is never saved)"
+            if not self._framework.principal:
+                lacking = "principal was given (options principal and secret_file)"
+            error = NotAuthorized(f"{error} No {lacking}.")
+        known = self._published.registered or self._afresh or not cluster.framework_id
+        if not isinstance(error, FrameworkRemoved) or known:
             self._fatal(error)  # who was registered in this run was removed on purpose
             return
         # What a dead daemon left has ended in the meantime: its tasks went with the framework.

@@ -1,4 +1,4 @@
-"""The daemon's own time: whatever happens to the machine's clock, nothing becomes hours old, and nothing waits hours."""
+"""The daemon's own time: whatever happens to the machine's clock, nothing is hours old or waits for hours."""
 
 from __future__ import annotations
 
