@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+HERE = {"127.0.0.1", "localhost", "::1"}  # hosts that are always allowed
 DEEPEST = 10  # levels of JSON in a body; an engine set's options have three
 
 
@@ -54,8 +55,14 @@ class Gate:
         return host_of(header) in self._hosts
 
     def is_origin(self, header: str | None, host: str) -> bool:
-        """Does the Origin header, which browsers send with what a page makes them do, name this very server?"""
-        return header is None or header.partition("://")[2].lower() == host.lower() != ""
+        """Does the Origin header, which browsers send with what a page makes them do, name this very server?
+
+        Or a proxy before it, by one of its own names; "localhost" may be anybody's server on another port.
+        """
+        if header is None:
+            return True
+        where = header.partition("://")[2].lower()
+        return where != "" and (where == host.lower() or host_of(where) in self._hosts - HERE)
 
 
 def host_of(header: str) -> str:

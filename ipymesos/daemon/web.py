@@ -21,7 +21,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from .. import tls
 from ..errors import ConfigError, IPyMesosError
-from .gate import DEEPEST, Gate, too_deep
+from .gate import DEEPEST, HERE, Gate, too_deep
 
 LARGEST_BODY = 1 << 18  # bytes
 LARGEST_HEAD = 1 << 14  # bytes of method, URL and all headers together
@@ -248,7 +248,7 @@ class WebServer:
         identity: tls.Identity | None = None,
         patience: float = PATIENCE,
     ) -> None:
-        hosts = frozenset(name.lower() for name in ("127.0.0.1", "localhost", "::1", ip, *names) if name)
+        hosts = frozenset(name.lower() for name in (*HERE, ip, *names) if name)
         self.gate = Gate(token, hosts)
         shared = {"service": service, "gate": self.gate}
         application = Application(
