@@ -287,6 +287,8 @@ class LocalMesos:
         if not wait:
             return
         self._until(lambda: bool(get(self.master, "/version", PROBE_TIMEOUT)), deadline, "an answer of the master")
+        if self.election.masters:  # one that could not vote yet would keep the next leader from the registry
+            self._until(self._votes, deadline, "a vote in the registry")
         self._until(lambda: len(self._registered()) >= self.count, deadline, f"{self.count} registered agents")
 
     def _until(self, check: Callable[[], bool], deadline: float, what: str) -> None:
@@ -302,6 +304,9 @@ class LocalMesos:
             if time.monotonic() > deadline:
                 raise LocalMesosError(f"not {what} within {self._start_timeout:g} s: {self.failure()}")
             process.wait(PROBE_INTERVAL)
+
+    def _votes(self) -> bool:
+        return bool(get(self.master, "/metrics/snapshot", PROBE_TIMEOUT).get("registrar/log/recovered"))
 
     def _leader(self, timeout: float) -> str:
         told = self.election.leader
