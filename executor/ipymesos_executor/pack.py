@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from . import ports, processes
+from . import orders, ports, processes
 from .lines import is_news
 from .loop import Loop
-from .tasks import MALFORMED, BadTask, Task, Verdict, by_controller, grace_period, read
+from .tasks import BadTask, Task, Verdict, by_controller, grace_period, read
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,6 @@ PORTS_TIMEOUT = 30.0  # seconds for ipcontroller to listen on all its ports
 ACKNOWLEDGE = 0.5  # seconds for the agent to take the last status updates; it does not if the framework has ended
 HUB_TIMEOUT = 5.0  # seconds
 LOOPBACK = "127.0.0.1"
-KEYS = ("key", "curve_serverkey")  # of an engine_info
 TOO_LONG = "it was to retire, and its work went on longer than it was given"
 
 
@@ -99,30 +98,13 @@ class Pack:
         self.end_task(task, grace)
 
     def message(self, data: str) -> None:
-        """An order of the scheduler's:
-
-        {"signal": number, "tasks": [ids] or null}: for engines whose control channel can't answer any more
-        {"move": {"controller": task id, "engine_info": {... without keys}}, "tasks": [ids] or null}: for engines;
-            answered with another TASK_RUNNING when it is done, however often it is said
-        {"load": true}: answered with {"load": {task: seconds its present work has run, 0 = idle}}
-        {"gone": {"<engine id>": reason}, "controller": task id or absent}: these engines have died with their executor
-        """
+        """An order of the scheduler's (orders.py)."""
         try:
-            order = json.loads(base64.b64decode(data))
-            if "load" in order:
-                self.ask_load()
-            elif "move" in order:
-                controller, address = order["move"]["controller"], order["move"]["engine_info"]
-                if not isinstance(controller, str) or not isinstance(address, dict):
-                    raise TypeError
-                self.move(controller, address, order.get("tasks"))
-            elif "gone" in order:
-                reasons = {str(int(engine_id)): str(reason) for engine_id, reason in order["gone"].items()}
-                self.command({"do": "gone", "task": order.get("controller"), "reasons": reasons})
-            else:
-                self.signal(signal.Signals(order["signal"]), order.get("tasks"))
-        except MALFORMED as error:
-            log.warning("a message from the scheduler is not understood: %s", type(error).__name__)
+            name, arguments = orders.read(data)
+        except orders.BadOrder as error:
+            log.warning("a message from the scheduler is not understood: %s", error)
+            return
+        getattr(self, name)(*arguments)
 
     def signal(self, signum: int, wanted: list[str] | None) -> None:
         for task in list(self.tasks.values()):
@@ -130,8 +112,7 @@ class Pack:
                 self.send_signal(task, signum)
 
     def move(self, controller: str, address: dict[str, Any], wanted: list[str] | None) -> None:
-        """Let engines join this controller; whatever `address` says, they keep their keys."""
-        address = {name: value for name, value in address.items() if name not in KEYS}
+        """Let engines join this controller."""
         for task in list(self.tasks.values()):
             if task.kind != "engine" or (wanted is not None and task.id not in wanted):
                 continue
@@ -142,6 +123,9 @@ class Pack:
                 self.command({"do": "move", "task": task.id, "controller": controller, "engine_info": address})
             else:
                 task.join(controller, address)
+
+    def gone(self, controller: str | None, reasons: dict[str, str]) -> None:
+        self.command({"do": "gone", "task": controller, "reasons": reasons})
 
     def ask_load(self) -> None:
         if self.ready:

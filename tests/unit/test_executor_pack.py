@@ -194,7 +194,13 @@ def test_engines_that_died_elsewhere(world: World) -> None:
     world.hear("ready")
     _say(world, {"gone": {"3": "its container was killed"}, "controller": "c1"})
     assert world.commands == [{"do": "gone", "task": "c1", "reasons": {"3": "its container was killed"}}]
-    for nonsense in ({"gone": {"x": ""}}, {"gone": [3]}, {"gone": None}):
+    for nonsense in (
+        {"gone": {"x": ""}},
+        {"gone": [3]},
+        {"gone": None},
+        {"signal": 9, "tasks": [1]},
+        {"signal": 9, "tasks": 1},
+    ):
         _say(world, nonsense)
     assert len(world.commands) == 1
 
