@@ -138,7 +138,8 @@ class ClusterOnMesos(RuleBasedStateMachine):
         cluster = self.state.cluster
         assert set(self.mesos.tasks) == set(cluster.tasks)
         if policy.missing(cluster):
-            assert self.state.session.refusals or not self.mesos.suppressed
+            hopeless = any(setback.final for setback in cluster.setbacks.values())  # since the agents were listed
+            assert hopeless or self.state.session.refusals or not self.mesos.suppressed
             assert explain(self.state, self.mesos.now).groups or cluster.draining
         else:
             assert self.state.session.suppressed
