@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,10 +118,10 @@ class Moving:
         eventually(lambda: len(client) == self.n)
         return client
 
-    def task(self, client: ipp.Client, engine_id: int) -> str:
+    def task(self, engine_id: int) -> str:
         """The engine that has this id."""
-        pid = client[engine_id].apply_sync(os.getpid)
-        return next(task for task in self.told if self.pid(task) == pid)
+        told = [m for m in self.engines.listen() if m["event"] == "registered" and m["engine_id"] == engine_id]
+        return str(told[-1]["task"])
 
     def pid(self, task: str) -> int:
         return int(self.engines.expect("started", task)["pid"])
