@@ -167,11 +167,15 @@ class Pack:
         curve: bool = True,
         preload: tuple[str, ...] = ("numpy",),
         args: tuple[str, ...] = (),
+        group: Path | None = None,
         **more: Any,
     ) -> None:
+        """`group`: a control group's file, for the engines' zygote to be in."""
         self.controller, self.engine = payloads(curve, args=list(args), **more)
         self.controllers = Zygote("controller", folder)
         self.engines = Zygote("engines", folder, *preload)
+        if group is not None:
+            group.write_text(str(self.engines.process.pid))  # it has its world to import before it looks
         self.controllers.start("ctl", self.controller)
         for i in range(N):
             self.engines.start(f"e{i}", self.engine)

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,34 @@ def test_balanced_work_fails_with_the_reason(pack: Pack, tmp_path: Path) -> None
     with pytest.raises(ipp.error.RemoteError, match=f"engine {extra} died while running task .*: killed by SIGKILL"):
         result.get(20)
     assert len(pack.client.load_balanced_view().map_sync(abs, range(2 * N))) == 2 * N
+
+
+@pytest.mark.docker  # as Docker does it: in a group with a memory limit
+def test_lack_of_memory_is_named(tmp_path: Path) -> None:
+    with _memory_limit(400) as group:
+        pack = Pack(tmp_path, preload=(), group=group)
+        try:
+            greedy = ipp.interactive(lambda: len(bytearray(b"x") * (1 << 30)))
+            with pytest.raises(ipp.error.RemoteError, match="OOM: the container's memory limit of 400 MB was reached"):
+                pack.client.load_balanced_view().apply(greedy).get(60)
+            assert len(pack.client[:].apply_sync(os.getpid)) == N - 1
+        finally:
+            pack.close()
+
+
+@contextmanager
+def _memory_limit(megabytes: int) -> Iterator[Path]:
+    """The file of a new control group that takes the pids of its members; cgroup v1 or v2."""
+    root = Path("/sys/fs/cgroup")
+    unified = (root / "cgroup.controllers").exists()
+    group = (root if unified else root / "memory") / f"tests-of-executor-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / ("memory.max" if unified else "memory.limit_in_bytes")).write_text(str(megabytes << 20))
+        yield group / "cgroup.procs"
+    finally:
+        eventually(lambda: (group / "cgroup.procs").read_text() == "")
+        group.rmdir()
 
 
 def test_balanced_work_is_done_again(pack: Pack, tmp_path: Path) -> None:
