@@ -93,7 +93,7 @@ class Successor:
         """Start one after a rest, or say why not."""
         ended = dead.file.error or f"the scheduler (pid {dead.pid}) ended without a word"
         if not self.paths.state_file.exists():
-            return End(dead.file.exit_code or 1, ended)
+            return End(dead.file.exit_code or 1, f"{ended}, and nothing is left (a private Mesos ends with it)")
         if self.others is not None:
             late = time.monotonic() > until or not self.others()
             return End(1, f"{ended}, and nobody has started it again: {RESUME}") if late else None
