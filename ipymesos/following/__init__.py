@@ -10,6 +10,6 @@ cluster    ipyparallel.Cluster, making such clients
 
 from .client import Client
 from .cluster import Cluster
-from .move import ControllerLost
+from .words import ControllerLost
 
 __all__ = ["Client", "Cluster", "ControllerLost"]

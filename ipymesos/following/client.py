@@ -12,8 +12,9 @@ import ipyparallel
 import zmq
 
 from .address import Address, ConnectionFile
-from .move import ControllerLost, Mover, engine_died
+from .move import Mover
 from .pending import QUERIES, Pending
+from .words import ControllerLost, engine_died
 
 log = logging.getLogger("ipymesos")
 
@@ -64,7 +65,7 @@ class Client(ipyparallel.Client):
             self._file = ConnectionFile(self._given or default())
             self._find_hub(timeout)
         self._transmit = self.session.send
-        self.session.send = self._post  # type: ignore[method-assign]
+        self.session.send = self._post
         super()._connect(sshserver, ssh_kwargs, timeout)
         self._io_loop.add_callback(self._watch)
 
@@ -194,7 +195,8 @@ class Client(ipyparallel.Client):
             if not content.get("engine_info") and self._word_of_a_scheduler(pending, message, handle):
                 return
             if pending.pinned and pending.retries:
-                return self._mover.retry(pending)
+                self._mover.retry(pending)
+                return
         if pending is not None and pending.kind == "balanced":
             self._mover.answered(msg_id, message["metadata"].get("engine", ""), content["status"] == "ok")
         handle(message)
@@ -259,8 +261,9 @@ class Client(ipyparallel.Client):
 
     def _unregister_engine(self, message: Message) -> None:
         content, reason = message["content"], str(message["content"].get("reason") or "")
-        if content.get("controller") == "lost":
-            return  # said in place of a hub that has died, for clients that can't follow
+        if content.get("controller") == "lost" and self._file is not None:
+            self._mover.controller_lost()  # said in place of a hub that has died, for clients that can't follow
+            return
         uuid = content.get("uuid") or self._engines.get(int(content["id"]), "")
         if message["header"]["session"] in self._mover.former_hubs or self._look() or uuid in self._mover.gone:
             return

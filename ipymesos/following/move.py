@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -18,6 +18,8 @@ from zmq.eventloop.zmqstream import ZMQStream
 from .address import SOCKETS, Address
 from .pending import Book, Pending
 from .plan import Done, Lose, Send, needs, plan, rebase
+from .survey import Survey
+from .words import ControllerLost, engine_died
 
 if TYPE_CHECKING:
     from .client import Client
@@ -28,25 +30,8 @@ TICK = 0.1  # seconds between two looks at what waits
 ASK = 1.0  # seconds between two questions for the engines of a new hub, while some are missing
 UNHEARD = 5.0  # seconds until a question to the hub is asked again
 SETTLE = 3.0  # seconds that work which nobody seems to have begun waits for engines that may have
-KNOWN_AGAIN, KNOWN_ENOUGH = 0.3, 1.5  # seconds: engines are asked again what they have begun; are waited for
 REFUSALS = 30  # ticks until a scheduler must have heard of an engine that its hub knows
 DONE_KEPT = 10_000  # answered balanced requests that later ones may depend on
-
-
-class ControllerLost(error.RemoteError):
-    """The controller was lost, or its cluster has been stopped, before this request was answered."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__("ControllerLost", why, why)
-
-    def __reduce__(self) -> tuple[type[ControllerLost], tuple[str]]:
-        return ControllerLost, (str(self.evalue),)
-
-
-def engine_died(name: str, why: str, msg_id: str) -> error.RemoteError:
-    """What ipyparallel makes of it, and why it was."""
-    text = f"Engine {name} died while running task {msg_id!r}" + (f": {why}" if why else "")
-    return error.RemoteError("EngineError", text, text)
 
 
 @dataclass(eq=False)
@@ -54,13 +39,10 @@ class Move:
     """One that is under way: it ends when every engine is back or given up, and nothing is held."""
 
     began: float
-    former: frozenset[str]  # engines that may know our requests
+    survey: Survey
     settled_at: float = 0.0  # from when on nobody is waited for any more, 0 = no engine has come yet
     question: Future[Any] | None = None
     asked_at: float = 0.0
-    asking_since: float = 0.0  # engines, for what they have begun
-    told: set[str] = field(default_factory=set)  # engines that have answered that
-    questions: list[Future[Any]] = field(default_factory=list)
 
 
 class Mover:
@@ -96,7 +78,7 @@ class Mover:
         self.hub = ""
         self.away |= self.here
         self.here = set()
-        self.move = Move(self._now, frozenset(self.away))
+        self.move = Move(self._now, Survey(self, self.away))
         self.reconnect(address)
         why = "the controller was lost before it answered; ask again"
         tracked = {id(future) for pending in self.book for future in pending.futures.values()}
@@ -110,13 +92,18 @@ class Mover:
         for pending in self.book:
             if pending.kind is None:
                 self._post(pending, pending.metadata)
-            elif not self.resend:
-                self.fail(pending, ControllerLost("the controller was lost while this request was outstanding"))
             else:
                 pending.held, pending.pinned = True, False
                 pending.delivered.clear()
+        self.controller_lost()
         self._ask(self.move)
         self.tick()
+
+    def controller_lost(self) -> None:
+        """What was asked through it fails, if that is wanted."""
+        for pending in self.book if not self.resend else ():
+            if pending.kind is not None:
+                self.fail(pending, ControllerLost("the controller was lost while this request was outstanding"))
 
     def reconnect(self, address: Address) -> None:
         """Those for requests stay the same objects, as views hold their streams. The subscribers are made anew: libzmq
@@ -144,12 +131,12 @@ class Mover:
             socket.connect(address.urls[port])
         client._config.update(address.urls, key=address.key, curve_serverkey=address.curve_serverkey or None)
 
-    def _subscriber(self, name: str, stream: ZMQStream) -> zmq.Socket:
+    def _subscriber(self, name: str, stream: ZMQStream) -> zmq.Socket[bytes]:
         """A new one for this stream, not connected yet; what has arrived of outputs by now is taken in."""
         client = self.client
         while name == "iopub" and stream.socket.poll(0):
             client._dispatch_iopub(stream.socket.recv_multipart(zmq.NOBLOCK, copy=False))
-        socket = client._context.socket(zmq.SUB)
+        socket: zmq.Socket[bytes] = client._context.socket(zmq.SUB)
         socket.RCVHWM = 0
         socket.subscribe(b"")
         fresh = ZMQStream(socket, client._io_loop)
@@ -167,7 +154,7 @@ class Mover:
         if move.question is None or move.question.done() or self._now - move.asked_at > UNHEARD:
             move.asked_at = self._now
             move.question = self.client._send(self.client._query_stream, "connection_request")
-            move.question.add_done_callback(lambda future: self._call(self._greeted, move, future))
+            move.question.add_done_callback(lambda future: self.call(self._greeted, move, future))
         self.client._io_loop.call_later(ASK, self._ask, move)
 
     def _greeted(self, move: Move, future: Future[Any]) -> None:
@@ -178,7 +165,7 @@ class Mover:
         self.client._update_engines(dict(message["content"]["engines"]))
         self.tick()
 
-    def _call(self, function: Any, *args: Any) -> None:
+    def call(self, function: Any, *args: Any) -> None:
         """From whatever thread resolves a future, into ours."""
         if not self.client._closed:
             self.client._io_loop.add_callback(function, *args)
@@ -196,7 +183,7 @@ class Mover:
         self.gone.pop(uuid, None)
         if self.move is not None:
             self.move.settled_at = self.move.settled_at or self._now + SETTLE
-            self._call(self.tick)
+            self.call(self.tick)
 
     def left(self, uuid: str, name: str, why: str) -> None:
         self.here.discard(uuid)
@@ -238,7 +225,7 @@ class Mover:
                 self._send(pending, step)
         if self.hub and not self.away and not self.book.held():
             self.move = None
-            if move.former:
+            if move.survey.former:
                 log.info("%d engines are with the new controller, %.2f s later", len(self.here), self._now - move.began)
         elif not self._ticking:
             self._ticking = True
@@ -249,47 +236,10 @@ class Mover:
         self.tick()
 
     def _settled(self, move: Move) -> bool:
-        """Do we know, of every request that waits, whether an engine has begun it?
-
-        What began while the controller died was not told to us. An engine that has moved takes no work from its
-        former controller any more, so its word counts.
-        """
+        """Do we know, of every balanced request that waits, whether an engine has begun it?"""
         if not self.hub or (self.away and not 0 < move.settled_at < self._now):
             return False
-        asked = {p.msg_id for p in self.book.held() if p.kind == "balanced" and p.sent and not p.started}
-        missing = (move.former & self.here) - move.told
-        if not asked or not missing:
-            return True
-        if not move.asking_since:
-            move.asking_since = self._now
-        waited = self._now - move.asking_since
-        if waited > KNOWN_ENOUGH:
-            for future in move.questions:
-                if not future.done():
-                    future.set_exception(ControllerLost("not answered"))
-            move.told |= missing
-            return True
-        if waited >= KNOWN_AGAIN * len(move.questions) / max(1, len(move.former & self.here)):
-            for uuid in sorted(missing):
-                self._ask_engine(move, uuid, sorted(asked))
-        return False
-
-    def _ask_engine(self, move: Move, uuid: str, msg_ids: list[str]) -> None:
-        client = self.client
-        content = {"msg_ids": msg_ids}
-        future = client._send(client._control_stream, "known_request", content=content, ident=uuid.encode())
-        move.questions.append(future)
-        future.add_done_callback(lambda future: self._call(self._told, move, uuid, future))
-
-    def _told(self, move: Move, uuid: str, future: Future[Any]) -> None:
-        if self.move is not move or future.exception() is not None or uuid in move.told:
-            return
-        move.told.add(uuid)
-        for msg_id in future.result()["content"].get("known", ()):
-            pending = self.book.get(msg_id)
-            if pending is not None and pending.held:
-                pending.started = uuid
-        self.tick()
+        return move.survey.over(self.here, [p for p in self.book.held() if p.kind == "balanced" and p.sent])
 
     def _send(self, pending: Pending, step: Send) -> None:
         metadata = pending.metadata
@@ -327,7 +277,7 @@ class Mover:
         if pending.refused > REFUSALS:
             pending.started = ""
         if self.move is None:
-            self.move = Move(self._now, frozenset())
+            self.move = Move(self._now, Survey(self, ()))
         self.client._io_loop.call_later(TICK, self.tick)
 
     def answered(self, msg_id: str, engine: str, ok: bool) -> None:

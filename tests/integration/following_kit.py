@@ -65,17 +65,20 @@ class Moving:
             other["client_info"] |= keys
             engine["engine_info"] |= keys
             self.payload, self.engine = {**other, **curve, "first_id": self.n}, engine
+        if again:  # somebody says for a moment, in its place, that it is lost
+            eventually(lambda: not self._answers("notification"))
         self.name = f"controller-{self.count}"
         self.controllers.start(self.name, self.payload)
         eventually(self._answers)
         return self.name
 
-    def _answers(self) -> bool:
+    def _answers(self, *names: str) -> bool:
+        """Does somebody listen on all these ports of the present controller?"""
         with zmq.Context() as context, context.socket(zmq.DEALER) as probe:
             monitor = probe.get_monitor_socket(zmq.EVENT_CONNECTED)
             info = self.payload["client_info"]
             probe.linger = 0
-            for port in ("registration", "mux", "task", "broadcast", "iopub", "notification", "control"):
+            for port in names or ("registration", "mux", "task", "broadcast", "iopub", "notification", "control"):
                 probe.connect(f"tcp://{self.host}:{info[port]}")
                 if not monitor.poll(200):
                     probe.disable_monitor()
