@@ -240,7 +240,7 @@ class Cluster:
     tasks: Mapping[str, Task] = field(default_factory=dict)
     exits: tuple[Exit, ...] = ()
     setbacks: Mapping[str, Setback] = field(default_factory=dict)
-    busy_ports: Mapping[str, Mapping[int, float]] = field(default_factory=dict)  # agent -> port -> until
+    busy_ports: Mapping[str, Mapping[int, float]] = field(default_factory=dict)  # address -> port -> until
     stopping: str = ""  # why, once the end is wanted
 
     proven: frozenset[str] = frozenset()  # groups of which a task has been RUNNING: their launch can work

@@ -194,12 +194,15 @@ def _finished(state: Everything, task: Task) -> Everything:
 
 
 def _avoid_ports(state: Everything, task: Task, event: Updated, now: float) -> Everything:
-    """A port that somebody holds, and those a controller has just left, are not tried again for a while."""
-    old = state.cluster.busy_ports.get(task.agent_id, {})
-    ports = {port: until for port, until in old.items() if until > now}
+    """A port that somebody holds, and those a controller has just left, are not tried again for a while.
+
+    By address, since one machine may have several agents, and get new ones.
+    """
+    old = state.cluster.busy_ports.get(task.ip, {})
+    ports = {port: until for port, until in old.items() if until > now or policy.strays(state.cluster)}
     ports.update({port: now + policy.LEFT_PORTS_REST for port in task.ports})
     ports.update({port: now + policy.BUSY_PORTS_REST for port in event.busy_ports})
-    return state.with_cluster(busy_ports={**state.cluster.busy_ports, task.agent_id: ports})
+    return state.with_cluster(busy_ports={**state.cluster.busy_ports, task.ip: ports})
 
 
 def _agents_listed(state: Everything, event: AgentsListed, now: float) -> Everything:

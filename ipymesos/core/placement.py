@@ -71,7 +71,10 @@ class Placement:
             self.actions.append(Decline(stock.offer_ids, refuse, tuple(refusals)))
 
     def _avoided(self, stock: Stock) -> set[int]:
-        return {p for p, until in self.cluster.busy_ports.get(stock.agent_id, {}).items() if until > self.now}
+        """Ports to leave alone. While engines still look for a controller that has gone, they would take a new one at
+        its address for the old one, and be lost for it: then all that were ever left."""
+        known = self.cluster.busy_ports.get(stock.ip, {})
+        return {port for port, until in known.items() if until > self.now or policy.strays(self.cluster)}
 
     def _controller_lack(self, stock: Stock, spec: ControllerSpec) -> Lack | None:
         wanted, ports = one_task(spec)

@@ -83,6 +83,12 @@ def usable(cluster: Cluster, group: str) -> list[Task]:
     return [t for t in running if t.controller in serving]
 
 
+def strays(cluster: Cluster) -> bool:
+    """Whether engines live whose controller has gone: they still look for it."""
+    engines = (task for name in cluster.spec.engines for task in live(cluster, name))
+    return any(task.controller not in cluster.tasks for task in engines)
+
+
 def missing(cluster: Cluster) -> dict[str, int]:
     """missing = wanted - staying: scaling up, a dead engine, a lost agent and a drained one are all the same."""
     lacking = {group: n - len(staying(cluster, group)) for group, n in wanted(cluster).items()}

@@ -41,6 +41,22 @@ def test_the_new_controller_on_the_same_agent_has_other_ports():
     assert not set(successor.ports) & set(controller.ports)
 
 
+def test_ports_are_not_used_again_while_engines_look_for_the_controller_that_had_them():
+    state, _, controller, (engine, *_) = without_controller()
+    state, actions = step(state, Offered((offer("o2", "a9"),)), now=10_000.0)  # the same machine, another agent
+    (successor,) = launched(actions)
+    assert not set(successor.ports) & set(controller.ports)
+    state, _ = step(state, status(successor, "FAILED"), now=10_001.0)
+    state, actions = step(state, Offered((offer("o3", "a9"),)), now=20_000.0)
+    (third,) = launched(actions)
+    assert not set(third.ports) & {*controller.ports, *successor.ports}
+    here = [status(task, "RUNNING", controller=third.id) for task in state.cluster.group("e")]
+    state, _ = step(state, *here, now=20_001.0)
+    state, _ = step(state, status(third, "FAILED"), now=20_002.0)
+    state, actions = step(state.with_cluster(tasks={}), Offered((offer("o4", "a9"),)), now=30_000.0)
+    assert launched(actions)[0].ports == controller.ports
+
+
 def test_a_move_is_repeated_until_it_is_confirmed():
     state, _, _, engines = without_controller(1)
     state, actions = step(state, Offered((offer("o2", "a2"),)), now=3.0)
