@@ -13,6 +13,7 @@ import pytest
 from ipymesos.local import LocalMesos, leftovers
 from tests import images
 from tests.e2e.kit import CPUS, MEM, Home, Running
+from tests.helpers import eventually
 
 pytestmark = [
     pytest.mark.mesos,
@@ -83,8 +84,7 @@ def test_engines_live_over_a_crash_of_their_agent(home: Home, kind: str) -> None
         left = sorted(cluster.scale(1))
         assert cluster.client[left[0]].apply_sync(os.getpid) in pids
         assert failures(cluster) == []
-    if kind == "mesos":
-        assert containers(home.mesos) == []
+    eventually(lambda: containers(home.mesos) == [])
 
 
 def test_a_lack_of_memory_is_told_after_a_crash_too(home: Home, kind: str) -> None:
