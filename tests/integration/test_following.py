@@ -379,10 +379,10 @@ def test_another_controller_at_the_same_address(world: Moving, runs: Runs) -> No
     world.publish()
     for i in range(4):
         world.new_engine(f"new{i}")
-    assert anywhere.get(timeout=60)[0] == "anywhere"
+    assert isinstance(anywhere.exception(timeout=60), ControllerLost)
     assert "did not come back" in error_of(lost).evalue
     eventually(lambda: len(client) == 4)
-    assert len(set(pids(client))) == 4 and runs.counts() == {"anywhere": 1}
+    assert len(set(pids(client))) == 4 and runs.counts()["anywhere"] <= 1
 
 
 def test_why_an_engine_died(world: Moving, runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
