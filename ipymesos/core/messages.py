@@ -62,7 +62,7 @@ class InverseRescinded:
 
 @dataclass(frozen=True)
 class LoadTold:
-    """An executor's answer: for how many seconds the work of each of its engines has run; 0: idle."""
+    """An executor's answer: for how many seconds each of its engines has worked, or minus how long it has been idle."""
 
     executor_id: str
     agent_id: str

@@ -269,7 +269,8 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Load:
-    """What an executor answered: for how long each engine's present work has run, in seconds; 0: it is idle."""
+    """What an executor answered: for how many seconds each engine's present work has run; of idle ones it is minus the
+    seconds since their last work."""
 
     at: float
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -76,7 +76,8 @@ def _engines(state: Everything, group: str, now: float) -> Iterator[Action]:
 
 def _choose(state: Everything, pool: Sequence[Task], excess: int, now: float) -> tuple[list[Task], list[Action]]:
     """`excess` tasks of the pool: those that nobody can use yet, then idle ones, then those whose work has run for
-    the shortest time; among equals the youngest. None yet, and questions, while it isn't known who is idle."""
+    the shortest time; among equals the youngest, which hold the least. None yet, and questions, while it isn't known
+    who is idle."""
     if excess <= 0:
         return [], []
     running = [t for t in pool if t.state is State.RUNNING]
@@ -104,7 +105,7 @@ def _load(state: Everything, task: Task, now: float) -> float:
     known = state.session.loads.get(task.executor_id)
     if known is None or now - known.at > LOAD_FRESH:
         return UNKNOWN
-    return known.seconds.get(task.id, UNKNOWN)
+    return max(0.0, known.seconds.get(task.id, UNKNOWN))
 
 
 def _kill(cluster: Cluster, task: Task, now: float) -> Kill:

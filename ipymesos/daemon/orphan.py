@@ -35,8 +35,8 @@ class Orphan:
         if self._sleeps != self._clock.sleeps or not state.session.connected:
             self._sleeps, self._renewed_at = self._clock.sleeps, now
         for load in state.session.loads.values():
-            if load.at > self._renewed_at and any(seconds > 0 for seconds in load.seconds.values()):
-                self._renewed_at = load.at
+            last_work = load.at + min(0.0, max(load.seconds.values(), default=-self._timeout))
+            self._renewed_at = max(self._renewed_at, last_work)
         if now - self._looked_at > self._pause:
             self._looked_at = now
             self._owner.post(LoadWanted())

@@ -190,7 +190,7 @@ def _message(message: Json) -> LoadTold | None:
     said, body = _said(message["message"]["data"]), message["message"]
     if not isinstance(said.get("load"), dict):
         return None
-    load = tuple((str(task), max(0.0, float(seconds))) for task, seconds in said["load"].items())
+    load = tuple((str(task), float(seconds)) for task, seconds in said["load"].items())
     if not all(math.isfinite(seconds) for _, seconds in load):
         raise ValueError("a load without end")
     return LoadTold(_id(body["executor_id"]), _id(body["agent_id"]), load)

@@ -224,9 +224,9 @@ def test_load(pack: Pack) -> None:
         return dict(pack.engines.expect("load")["load"])
 
     eventually(lambda: load()[task] > 0.5)
-    assert load()[pack.task(0)] == 0
+    assert load()[pack.task(0)] <= 0
     result.get(20)
-    eventually(lambda: load()[task] == 0)
+    eventually(lambda: load()[task] <= 0)
 
 
 def test_busy_time_is_counted_from_its_begin(pack: Pack) -> None:

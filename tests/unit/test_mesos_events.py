@@ -219,7 +219,7 @@ def message(data: Any) -> dict[str, Any]:
 
 def test_an_executor_tells_its_load() -> None:
     found = mesos.event(message(said(load={"engine-e-3": 12.5, "engine-e-4": 0, "engine-e-5": -1})))
-    assert found == LoadTold("x1", "a1", (("engine-e-3", 12.5), ("engine-e-4", 0.0), ("engine-e-5", 0.0)))
+    assert found == LoadTold("x1", "a1", (("engine-e-3", 12.5), ("engine-e-4", 0.0), ("engine-e-5", -1.0)))
 
 
 @pytest.mark.parametrize(
