@@ -116,7 +116,7 @@ def test_balanced_work_is_done_again(pack: Pack, tmp_path: Path) -> None:
     pack.new_engine()
     view = pack.client.load_balanced_view()
     view.retries = 2
-    result = view.apply(work, 1, str(tmp_path / "runs"))
+    result = view.apply(work, 5, str(tmp_path / "runs"))
     _kill(pack, _victim(pack, tmp_path / "runs"))
     assert result.get(20)[0] == runs(tmp_path / "runs")[1]
     assert len(runs(tmp_path / "runs")) == 2

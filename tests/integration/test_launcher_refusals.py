@@ -47,7 +47,11 @@ def options(**values: object) -> list[str]:
             2,
             ["image: '' is no image; container 'docker' needs one with ipymesos-executor in it"],
         ),
-        (options(container="mesos"), 2, ["container: 'mesos' (images without Docker) comes later"]),
+        (
+            options(container="mesos"),
+            2,
+            ["image: '' is no image; container 'mesos' needs one with ipymesos-executor in it"],
+        ),
         (
             options(secret_file="/no/such/file", principal="me"),
             2,
