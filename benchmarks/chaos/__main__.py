@@ -44,7 +44,8 @@ class Soak:
         end, deck = time.monotonic() + 60 * minutes, list[Fault]()
         while time.monotonic() < end:
             if not deck:
-                deck = self.chance.sample(self.faults, len(self.faults))  # each as often as the others
+                deck = [fault for fault in self.faults for _ in range(fault.times)]
+                self.chance.shuffle(deck)
             self.strike(deck.pop())
             time.sleep(self.chance.uniform(*CALM))
 
@@ -110,9 +111,10 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], metavar="WORD", help="faults with this word in the name")
     args = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
-    faults = [fault for fault in FAULTS if all(word in fault.name for word in args.only)]
+    here = [fault for fault in FAULTS if fault.container in ("", args.container)]
+    faults = [fault for fault in here if all(word in fault.name for word in args.only)]
     if not faults:
-        parser.error(f"--only: no fault is called so; there are: {', '.join(fault.name for fault in FAULTS)}")
+        parser.error(f"--only: no fault is called so; there are: {', '.join(fault.name for fault in here)}")
     print(f"seed {seed}, {args.minutes:g} minutes, {args.engines} engines on {args.agents} agents, {args.container}")
     with World(args.container, args.image, args.agents, args.engines, args.masters) as world:
         soak = Soak(world, faults, seed)

@@ -6,9 +6,12 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from ipymesos.errors import IPyMesosError
 
 from .world import Part, World
 
@@ -33,6 +36,8 @@ Do = Callable[[World, random.Random], Cost | None]  # None: there was nothing to
 class Fault:
     name: str
     do: Do
+    times: int = 1  # in each round
+    container: str = ""  # needs this kind of container
 
 
 def _parts(world: World, role: str, controller: bool = False) -> list[Part]:
@@ -90,6 +95,18 @@ def _scheduler(world: World, chance: random.Random) -> Cost | None:
     return NOTHING
 
 
+def _scheduler_twice(world: World, chance: random.Random) -> Cost | None:
+    """The second one somewhere in its start."""
+    first = world.daemon().pid
+    os.kill(first, signal.SIGKILL)
+    deadline = time.monotonic() + chance.uniform(0.3, 4.0)
+    while time.monotonic() < deadline:
+        time.sleep(0.01)
+    with contextlib.suppress(IPyMesosError, ProcessLookupError):
+        os.kill(world.daemon().pid, signal.SIGKILL)
+    return NOTHING
+
+
 def _scheduler_while_scaling(world: World, chance: random.Random) -> Cost | None:
     """Between wish and launch, or launch and answer, as it falls."""
     daemon = world.daemon()
@@ -97,15 +114,34 @@ def _scheduler_while_scaling(world: World, chance: random.Random) -> Cost | None
     daemon.want_engines(name, world.engines + MORE)
     time.sleep(chance.uniform(0.0, 1.5))
     os.kill(daemon.pid, signal.SIGKILL)
-    _when_there(world, lambda: world.daemon().want_engines(name, world.engines))
+    _when_there(world, name)
     return Cost(retired=MORE)
 
 
-def _when_there(world: World, do: Callable[[], object]) -> None:
-    """Once a scheduler answers."""
-    while world.status() is None:
-        time.sleep(0.1)
-    do()
+def _when_there(world: World, engine_set: str) -> None:
+    """Say again how many are wanted, once a scheduler answers."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            world.daemon().want_engines(engine_set, world.engines)
+            return
+        except IPyMesosError:
+            time.sleep(0.1)
+
+
+def _container(world: World, chance: random.Random) -> Cost | None:
+    """The whole container of a pack at once: nobody in it can say a word."""
+    parts = _parts(world, "executor")
+    if not parts:
+        return None
+    part = chance.choice(parts)
+    cost = _cost(world, part)
+    listed = subprocess.run(["docker", "ps", "--no-trunc", "--quiet"], capture_output=True, text=True, check=True)
+    with open(f"/proc/{part.pid}/cgroup") as file:
+        groups = file.read()
+    (container,) = (name for name in listed.stdout.split() if name in groups)
+    subprocess.run(["docker", "kill", container], stdout=subprocess.DEVNULL, check=True)
+    return cost
 
 
 def _pause_scheduler(world: World, chance: random.Random) -> Cost | None:
@@ -148,7 +184,7 @@ def _master(world: World, chance: random.Random) -> Cost | None:
     master = world.fleet.leader
     master.kill()
     time.sleep(chance.uniform(*AWAY))
-    master.restart()
+    world.revive_masters()
     return NOTHING
 
 
@@ -158,15 +194,19 @@ def _pause_master(world: World, chance: random.Random) -> Cost | None:
         return None
     with stopped(pid):
         time.sleep(chance.uniform(*PAUSE))
+    time.sleep(1.0)  # a leader that finds another one in its place ends, as it should
+    world.revive_masters()
     return NOTHING
 
 
 FAULTS = [
-    Fault("scheduler killed", _scheduler),
-    Fault("scheduler killed while scaling", _scheduler_while_scaling),
+    Fault("scheduler killed", _scheduler, 3),
+    Fault("scheduler and its successor killed", _scheduler_twice, 2),
+    Fault("scheduler killed while scaling", _scheduler_while_scaling, 2),
     Fault("engine killed", _kill("engine")),
     Fault("zygote killed", _kill("zygote")),
     Fault("executor killed", _kill("executor")),
+    Fault("container killed", _container, container="docker"),
     Fault("controller killed", _kill("controller", controller=True)),
     Fault("controller's executor killed", _kill("executor", controller=True)),
     Fault("agent killed, started again", _agent),

@@ -95,6 +95,12 @@ class World:
         client.wait_for_engines(self.engines, timeout=120)
         return client
 
+    def revive_masters(self) -> None:
+        """Whoever keeps masters going would start again those that have ended."""
+        for master in self.fleet.masters:
+            if master.pid is None:
+                master.restart(wait=False)
+
     def frameworks(self) -> list[str]:
         from ipymesos.local.election import get
 
