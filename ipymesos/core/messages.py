@@ -198,7 +198,8 @@ class AskLoad:
 class TellGone:
     """Tell the controller's executor of engines that have ended without anybody on their agent to say so to the hub."""
 
-    executor_id: str  # of the controller
+    controller: str  # its task
+    executor_id: str
     agent_id: str
     engines: tuple[tuple[int, str], ...]  # engine id, why
 

@@ -78,6 +78,8 @@ def observe(state: Everything, event: Event, now: float) -> Everything:
         case Updated():
             return _updated(state, event, now)
         case LoadTold():
+            if all(task.executor_id != event.executor_id for task in state.cluster.tasks.values()):
+                return state  # it has ended meanwhile
             loads = {**state.session.loads, event.executor_id: Load(now, dict(event.load))}
             return state.with_session(loads=loads, load_asked=_but(state.session.load_asked, event.executor_id))
         case LoadWanted():
@@ -87,13 +89,18 @@ def observe(state: Everything, event: Event, now: float) -> Everything:
         case EnginesWanted():
             return _engines_wanted(state, event)
         case EnginesDropped():
+            state = state.with_cluster(proven=state.cluster.proven - {event.group})
             return _with_engines(state, _but(state.cluster.spec.engines, event.group), event.group)
         case StopWanted():
             if state.cluster.stopping:
                 return state
             return state.with_cluster(stopping=event.reason or "asked to stop", stopping_since=now)
-        case AgentLost() | ExecutorLost() | Ticked():
-            # The master sends a status for each task that such a loss ends, so there is nothing to write down.
+        case AgentLost():
+            # The master sends a status for each task that such a loss ends.
+            state = state.with_session(seen=state.session.seen - {event.agent_id})
+            troubles = _but(state.cluster.troubles, event.agent_id)
+            return state if troubles == state.cluster.troubles else state.with_cluster(troubles=troubles)
+        case ExecutorLost() | Ticked():
             return state
 
 
@@ -162,14 +169,20 @@ def _ended(state: Everything, task: Task, event: Updated, now: float) -> Everyth
     tasks = _but(cluster.tasks, task.id)
     state = state.with_cluster(tasks=tasks, exits=(*cluster.exits, end)[-EXITS_KEPT:])
     if not any(other.executor_id == task.executor_id for other in tasks.values()):
-        executor = (task.executor_id, task.agent_id)
-        state = state.with_session(empty_executors=(*state.session.empty_executors, executor))
+        session = state.session
+        state = state.with_session(
+            empty_executors=(*session.empty_executors, (task.executor_id, task.agent_id)),
+            loads=_but(session.loads, task.executor_id),
+            load_asked=_but(session.load_asked, task.executor_id),
+        )
     if task.ports:
         state = _avoid_ports(state, task, event, now)
-    if task.engine_id is not None and event.reason:
-        # Said by Mesos, since nobody is left on the agent who could; the hub has to hear it from us as well.
-        gone = {**state.session.gone, task.engine_id: event.message or event.reason}
-        state = state.with_session(gone=gone)
+    gone = {key: why for key, why in state.session.gone.items() if key[0] != task.id}
+    if task.engine_id is not None and event.reason and task.controller in tasks:
+        # Said by Mesos, since nobody is left on the agent who could; the hub has to hear it from us as well. Only the
+        # one that knew it: another one may have given its id to somebody else.
+        gone[task.controller, task.engine_id] = event.message or event.reason
+    state = state.with_session(gone=gone, told=_but(state.session.told, task.id))
     if event.state == "TASK_FINISHED" and not task.doomed:
         return _finished(state, task)
     if not asked:
@@ -198,8 +211,9 @@ def _avoid_ports(state: Everything, task: Task, event: Updated, now: float) -> E
 
     By address, since one machine may have several agents, and get new ones.
     """
+    strays = policy.strays(state.cluster)
     old = state.cluster.busy_ports.get(task.ip, {})
-    ports = {port: until for port, until in old.items() if until > now or policy.strays(state.cluster)}
+    ports = {port: until for port, until in old.items() if until > now or strays}
     ports.update({port: now + policy.LEFT_PORTS_REST for port in task.ports})
     ports.update({port: now + policy.BUSY_PORTS_REST for port in event.busy_ports})
     return state.with_cluster(busy_ports={**state.cluster.busy_ports, task.ip: ports})

@@ -73,8 +73,11 @@ class Placement:
     def _avoided(self, stock: Stock) -> set[int]:
         """Ports to leave alone. While engines still look for a controller that has gone, they would take a new one at
         its address for the old one, and be lost for it: then all that were ever left."""
-        known = self.cluster.busy_ports.get(stock.ip, {})
-        return {port for port, until in known.items() if until > self.now or policy.strays(self.cluster)}
+        known = self.cluster.busy_ports.get(stock.ip)
+        if not known:
+            return set()
+        strays = policy.strays(self.cluster)
+        return {port for port, until in known.items() if until > self.now or strays}
 
     def _controller_lack(self, stock: Stock, spec: ControllerSpec) -> Lack | None:
         wanted, ports = one_task(spec)

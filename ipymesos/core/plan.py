@@ -85,9 +85,11 @@ def _offers(state: Everything, now: float) -> Iterator[Action]:
 def _messages(state: Everything, now: float) -> Iterator[Action]:
     """What executors are told or asked."""
     cluster, session = state.cluster, state.session
-    serving, controller = cluster.serving, cluster.controller
-    if serving is not None and session.gone:
-        yield TellGone(serving.executor_id, serving.agent_id, tuple(sorted(session.gone.items())))
+    controller = cluster.controller
+    for name in sorted({name for name, _ in session.gone}):
+        if (hub := cluster.tasks[name]).state is State.RUNNING:
+            gone = sorted((engine_id, why) for (known, engine_id), why in session.gone.items() if known == name)
+            yield TellGone(hub.id, hub.executor_id, hub.agent_id, tuple(gone))
     engines = [t for name in cluster.spec.engines for t in policy.live(cluster, name)]
     if session.load_wanted:
         running = {(t.executor_id, t.agent_id) for t in engines if t.state is State.RUNNING}

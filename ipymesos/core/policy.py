@@ -84,9 +84,8 @@ def usable(cluster: Cluster, group: str) -> list[Task]:
 
 
 def strays(cluster: Cluster) -> bool:
-    """Whether engines live whose controller has gone: they still look for it."""
-    engines = (task for name in cluster.spec.engines for task in live(cluster, name))
-    return any(task.controller not in cluster.tasks for task in engines)
+    """Whether engines live whose controller has gone: they still look for it, those as well that we can't reach."""
+    return any(task.group != CONTROLLER and task.controller not in cluster.tasks for task in cluster.tasks.values())
 
 
 def missing(cluster: Cluster) -> dict[str, int]:

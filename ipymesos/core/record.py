@@ -49,7 +49,8 @@ def record(state: Everything, actions: Sequence[Action], now: float) -> Everythi
                 asked = {**session.load_asked, action.executor_id: now}
                 session = replace(session, load_asked=asked, load_wanted=False)
             case TellGone():
-                session = replace(session, gone={})
+                gone = {key: why for key, why in session.gone.items() if key[0] != action.controller}
+                session = replace(session, gone=gone)
             case AcceptInverse():
                 session = replace(session, inverse_offers={})
             case Acknowledge():

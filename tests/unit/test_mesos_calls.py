@@ -154,7 +154,7 @@ def test_messages_to_executors() -> None:
         "tasks": ["e-1", "e-2"],
     }
     assert said(AskLoad("x1", "a1")) == {"load": True}
-    assert said(TellGone("x1", "a1", ((3, "killed by SIGSEGV"),))) == {"gone": {"3": "killed by SIGSEGV"}}
+    assert said(TellGone("c-1", "x1", "a1", ((3, "killed by SIGSEGV"),))) == {"gone": {"3": "killed by SIGSEGV"}}
 
 
 def test_a_launch() -> None:

@@ -6,6 +6,7 @@ from ipymesos.core.explain import explain
 from ipymesos.core.messages import (
     AcceptInverse,
     Acknowledge,
+    AgentLost,
     AskLoad,
     Decline,
     EnginesWanted,
@@ -18,7 +19,7 @@ from ipymesos.core.messages import (
     TellGone,
     Ticked,
 )
-from ipymesos.core.model import CONTROLLER, Drain, InverseOffer, State
+from ipymesos.core.model import CONTROLLER, Drain, InverseOffer, State, Trouble
 from tests.stories import CONTROLLER_SPEC, ENGINE, launched, offer, running, start, status, step
 
 WINDOW = InverseOffer("i1", "a1", unavailable_from=1000.0, until=2000.0)
@@ -167,8 +168,37 @@ def test_the_hub_is_told_of_engines_whose_whole_container_has_gone():
     state, _ = step(state, status(engine, "RUNNING", engine_id=7), now=2.0)
     lost = status(engine, "FAILED", reason="REASON_EXECUTOR_TERMINATED", message="Container exited")
     state, actions = step(state, lost, now=3.0)
-    assert TellGone(controller.id, "a1", ((7, "Container exited"),)) in actions
+    assert TellGone(controller.id, controller.executor_id, "a1", ((7, "Container exited"),)) in actions
     assert not state.session.gone
+
+
+def test_a_hub_is_told_only_of_engines_that_it_knew():
+    """The next hub gives the same ids to others."""
+    state, (controller, engine) = running(1)
+    state, _ = step(state, status(engine, "RUNNING", engine_id=0), now=2.0)
+    lost = status(engine, "FAILED", reason="REASON_EXECUTOR_TERMINATED", message="Container exited")
+    state, _ = step(state, status(controller, "FAILED", message="killed by SIGKILL"), lost, now=3.0)
+    state, actions = step(state, Offered((offer("o2"),)), now=4.0)
+    successor, *_ = launched(actions)
+    _, actions = step(state, status(successor, "RUNNING"), now=5.0)
+    assert not [a for a in actions if isinstance(a, TellGone)]
+
+
+def test_nothing_is_remembered_of_an_executor_that_has_ended():
+    state, (_, engine) = running(1)
+    load = LoadTold(engine.executor_id, "a1", ((engine.id, 0.0),))
+    state, _ = step(state, load, now=2.0)
+    assert set(state.session.loads) == {engine.executor_id}
+    state, _ = step(state, status(engine, "FAILED"), now=3.0)
+    state, _ = step(state, load, now=3.1)
+    assert not state.session.loads and not state.session.load_asked
+
+
+def test_a_lost_agent_is_none_of_those_that_work():
+    state, _ = running(0)
+    assert "a1" in state.session.seen
+    state, _ = step(state.with_cluster(troubles={"a1": Trouble(1, 9.0)}), AgentLost("a1"), now=3.0)
+    assert not state.session.seen and not state.cluster.troubles
 
 
 def test_an_engine_whose_own_executor_has_told_its_end_is_not_told_again():
