@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -157,10 +158,12 @@ def containers(mesos: LocalMesos) -> list[dict[str, Any]]:
     return [one for one in found if sandbox_of(one).startswith(f"{mesos.work_dir}/")]
 
 
-def ask(address: str, path: str, body: object = None) -> Any:
-    """A JSON answer of the master or an agent; with `body` a call of the operator API."""
+def ask(address: str, path: str, body: object = None, login: tuple[str, str] | None = None) -> Any:
+    """A JSON answer of the master or an agent; with `body` a call of the operator API. `login`: principal, secret."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if login is not None:
+        headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
     request = urllib.request.Request(f"http://{address}{path}", data, headers)
     with urllib.request.urlopen(request, timeout=20) as answer:
         return json.load(answer)

@@ -78,8 +78,8 @@ def web(url: str, token: str = "") -> Text:
         return url, str(error.headers).encode() + error.read()
 
 
-def places(cluster: Running) -> dict[str, list[Text]]:
-    """Everything that others may see of this cluster, by kind of place."""
+def places(cluster: Running, login: tuple[str, str] | None = None) -> dict[str, list[Text]]:
+    """Everything that others may see of this cluster, by kind of place. `login`: an operator's principal and secret."""
     mesos, home = cluster.home.mesos, cluster.home
     address, work_dir = mesos.master, mesos.work_dir
     assert work_dir is not None
@@ -88,7 +88,7 @@ def places(cluster: Running) -> dict[str, list[Text]]:
         "master": [web(f"http://{address}/master{path}") for path in MASTER],
         "agents": [web(f"http://{address}/{agent}{path}") for agent in agents for path in AGENT],
         "operator API": [
-            (f"{call} {where}", json.dumps(ask(address, f"/{where}/api/v1", {"type": call})).encode())
+            (f"{call} {where}", json.dumps(ask(address, f"/{where}/api/v1", {"type": call}, login)).encode())
             for where in ("master", *agents)
             for call in CALLS
         ],

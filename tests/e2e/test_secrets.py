@@ -201,7 +201,7 @@ def test_credentials_and_the_key_for_tls_are_nowhere_to_be_seen(
     assert running.daemon.url.startswith("https://") and "PRIVATE KEY" in lines[0]
     assert running.client[:].apply_sync(os.getpid)
     looked_for = [locked.secret, lines[5], lines[6], running.daemon.file.token]
-    seen = places(running)
+    seen = places(running, ("me", locked.secret))
     seen["launchers' log"] = [("caplog", caplog.text.encode())]
     found = {kind: hits(texts, looked_for) for kind, texts in seen.items()}
     # The master has its list of secrets in a file of its own, which it is told of at its start.

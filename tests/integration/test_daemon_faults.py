@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -134,8 +135,9 @@ def test_killed_at_any_moment(clean: LocalMesos, tmp_path: Path) -> None:
             for turn in range(1, 11):
                 if turn % 3 == 0:  # in the middle of a growth; afterwards the number is one of the two
                     n += 1
+                    eventually(lambda s=start: serves(s, tmp_path), 60)
                     scale = subprocess.Popen([sys.executable, "-m", "ipymesos", "scale", str(n), *where])
-                    with pytest.raises(subprocess.TimeoutExpired):
+                    with contextlib.suppress(subprocess.TimeoutExpired):
                         scale.wait(dice.uniform(0.3, 1.5))
                     start.process.kill()
                     scale.wait(60)
@@ -159,6 +161,12 @@ def test_killed_at_any_moment(clean: LocalMesos, tmp_path: Path) -> None:
         assert start.wait() == 0, start.error
     finally:
         start.__exit__()
+
+
+def serves(start: Start, profile: Path) -> bool:
+    """It can be asked for something."""
+    file = DaemonFile.read(Paths(profile).daemon_file)
+    return file is not None and file.pid == start.process.pid and file.ready
 
 
 def wanted(profile: Path) -> int:
