@@ -212,12 +212,6 @@ class AcceptInverse:
 
 
 @dataclass(frozen=True)
-class DeclineInverse:
-    offer_ids: tuple[str, ...]
-    refuse_seconds: float
-
-
-@dataclass(frozen=True)
 class ShutdownExecutor:
     executor_id: str
     agent_id: str
@@ -257,7 +251,6 @@ Action = (
     | AskLoad
     | TellGone
     | AcceptInverse
-    | DeclineInverse
     | ShutdownExecutor
     | Reconcile
     | Acknowledge

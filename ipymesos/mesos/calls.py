@@ -13,7 +13,6 @@ from ..core.messages import (
     Action,
     AskLoad,
     Decline,
-    DeclineInverse,
     Kill,
     Launch,
     Move,
@@ -61,9 +60,8 @@ def call(action: Action, cluster: Cluster, payload: Callable[[Task], bytes], add
         gone = {str(engine_id): why for engine_id, why in action.engines}
         return _message(cluster, action.executor_id, action.agent_id, {"gone": gone})
     if isinstance(action, AcceptInverse):
-        return _call(cluster, "ACCEPT_INVERSE_OFFERS", _inverse_offers(action.offer_ids, ACCEPTED))
-    if isinstance(action, DeclineInverse):
-        return _call(cluster, "DECLINE_INVERSE_OFFERS", _inverse_offers(action.offer_ids, action.refuse_seconds))
+        inverse = {"inverse_offer_ids": [{"value": offer_id} for offer_id in action.offer_ids]}
+        return _call(cluster, "ACCEPT_INVERSE_OFFERS", inverse | {"filters": {"refuse_seconds": ACCEPTED}})
     if isinstance(action, ShutdownExecutor):
         executor = {"executor_id": {"value": action.executor_id}, "agent_id": {"value": action.agent_id}}
         return _call(cluster, "SHUTDOWN", executor)
@@ -108,13 +106,6 @@ def _message(cluster: Cluster, executor_id: str, agent_id: str, content: Json) -
 def _offers(offer_ids: Iterable[str], refuse_seconds: float) -> Json:
     return {
         "offer_ids": [{"value": offer_id} for offer_id in offer_ids],
-        "filters": {"refuse_seconds": refuse_seconds},
-    }
-
-
-def _inverse_offers(offer_ids: Iterable[str], refuse_seconds: float) -> Json:
-    return {
-        "inverse_offer_ids": [{"value": offer_id} for offer_id in offer_ids],
         "filters": {"refuse_seconds": refuse_seconds},
     }
 
