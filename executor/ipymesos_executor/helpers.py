@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,8 @@ class Helpers:
             processes.die_with_parent()
             work()
             code = 0
+        except Exception:
+            traceback.print_exc()  # nobody else would: the process ends below
         finally:
             os._exit(code)
 

@@ -26,6 +26,7 @@ SILENT = "it gives no sign of life any more"
 RETIRED = "retired"
 LAST_REPLIES = 1.0  # seconds for the replies of an engine that leaves to pass the schedulers; its requests are counted
 POLL = 0.02  # seconds between two looks whether they have
+REASONS_KEPT = 1000  # of engines that have left; they are wanted for seconds only
 
 Message = dict[str, Any]
 
@@ -79,6 +80,8 @@ class Hub(upstream.Hub):
         finally:
             self.notifier = notifier
         self.reasons[engine.id, engine.uuid] = str(content.get("reason", ""))
+        if len(self.reasons) > REASONS_KEPT:
+            del self.reasons[next(iter(self.reasons))]
         self._say_gone(engine.id, engine.uuid)
 
     def handle_stopped_heart(self, heart: bytes) -> None:

@@ -94,8 +94,8 @@ class TaskScheduler(upstream.TaskScheduler):
             reply = self.session.msg("apply_reply", content, parent=job.header, metadata=metadata)
             parts = self.session.serialize(reply, ident=[engine, job.idents[0]])
             self.dispatch_result([zmq.Message(part) for part in parts])
-        self.completed.pop(engine)
-        self.failed.pop(engine)
+        self.completed.pop(engine, None)  # none if it has come and gone twice meanwhile
+        self.failed.pop(engine, None)
 
     def dispatch_result(self, raw_msg: list[zmq.Message]) -> None:
         """A reply that nobody waits for any more would spoil the books, or give a task two results."""

@@ -27,6 +27,7 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -85,6 +86,8 @@ def main(channel: socket.socket, kind: str, names: Iterable[str]) -> NoReturn:
             code = 0
     except (BrokenPipeError, ConnectionResetError):
         code = 0  # the executor has gone while we spoke
+    except BaseException:
+        traceback.print_exc()  # nobody else would: the process ends below
     finally:
         shutil.rmtree(home, ignore_errors=True)
         os._exit(code)
