@@ -55,6 +55,7 @@ from .ticks import pass_time
 from .web import WebServer
 
 FLUSH_TIMEOUT = 10.0  # seconds for the last calls to get out
+MOST_INQUESTS = 50  # at a time: each has a thread and a connection, and a thousand containers may fail at once
 
 log = logging.getLogger("ipymesos.daemon")
 
@@ -179,7 +180,8 @@ class App:
         if isinstance(event, Offered) and self.options.controller_ip:
             event = Offered(tuple(replace(offer, ip=self.options.controller_ip) for offer in event.offers))
         cluster = self.owner.state.cluster
-        if isinstance(event, Updated) and self._coroner.wants(event, cluster):
+        busy = len(self._inquests) >= MOST_INQUESTS
+        if isinstance(event, Updated) and not busy and self._coroner.wants(event, cluster):
             inquest = asyncio.ensure_future(self._coroner.examine(event, cluster))
             self._inquests.add(inquest)
             inquest.add_done_callback(self._inquests.discard)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import functools
+import http.client
 import json
-import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -48,7 +48,7 @@ def last_words(
     try:
         end = _read(endpoint, framework_id, executor_id, -1, principal, secret)["offset"]
         text = _read(endpoint, framework_id, executor_id, max(0, end - TAIL), principal, secret)["data"]
-    except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, RecursionError):
         return ""
     said = [line.strip() for line in str(text).splitlines() if line.strip()]
     return " | ".join(said[-lines:])
