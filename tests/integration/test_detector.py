@@ -160,7 +160,7 @@ def test_zookeeper_may_crash_and_come_back(tmp_path: Path) -> None:
 def test_nobody_waits_for_a_zookeeper_that_is_not_there() -> None:
     began = time.monotonic()
     with detecting("127.0.0.1:9", "/mesos") as (detector, told):
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.5
         assert detector.trouble == "no ZooKeeper answers at 127.0.0.1:9"
         began = time.monotonic()
         detector.stop(5)

@@ -235,7 +235,7 @@ def test_flush_does_not_wait_for_ever() -> None:
         assert driver.flush(0.2) is False
         began = time.monotonic()
         driver.stop()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.5
 
 
 AGENTS = '{"slaves": [{"id": "a", "hostname": "h", "resources": {"cpus": 2.0, "mem": 100.0}}]}'

@@ -30,7 +30,7 @@ def test_stopping_takes_no_time(play: Play) -> None:
         eventually(lambda: master.subscribes)
         began = time.monotonic()
         driver.stop()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.5
         assert not driver._io_thread.is_alive()
 
 
@@ -44,7 +44,7 @@ def test_stopping_while_it_waits_for_a_connection() -> None:
         with driving(f"127.0.0.1:{port}") as (driver, _):
             began = time.monotonic()
             driver.stop()
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 1.5
         for sock in crowd:
             sock.close()
 
