@@ -65,17 +65,16 @@ def _group(state: Everything, name: str, wanted: int, now: float) -> GroupExplan
     # The refusal that came furthest through the funnel shows the best that was offered.
     best = max(refusals, key=lambda r: (FUNNEL.index(r.reason), _number(r.offered)), default=None)
     since = now - session.missing_since.get(name, now)
-    return GroupExplanation(
-        name, wanted, running, len(alive) - running, since, counts, _sentence(best), _message(state, name, best, now)
-    )
+    message = _message(state, name, wanted, best, now)
+    return GroupExplanation(name, wanted, running, len(alive) - running, since, counts, _sentence(best), message)
 
 
-def _message(state: Everything, name: str, best: Refusal | None, now: float) -> str:
+def _message(state: Everything, name: str, wanted: int, best: Refusal | None, now: float) -> str:
     cluster, session = state.cluster, state.session
     alive = policy.live(cluster, name)
-    lacking = policy.missing(cluster).get(name, 0)
+    lacking = wanted - len(policy.staying(cluster, name))
     setback = cluster.setbacks.get(name)
-    if not lacking:
+    if lacking <= 0:
         usable = {task.id for task in policy.usable(cluster, name)}
         coming = [task for task in alive if task.id not in usable]
         if strays := [task for task in coming if task.state is State.RUNNING]:

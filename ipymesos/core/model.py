@@ -10,9 +10,10 @@ printed, logged and shown. `Session` is what one connection to a master told us:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 
 CONTROLLER = "controller"  # the name of the group that has one task, ipcontroller; engine sets have other names
 
@@ -145,6 +146,9 @@ class State(Enum):
     UNREACHABLE = "unreachable"
 
 
+GONE = (State.UNREACHABLE, State.KILLING)  # nobody can use such a task any more, or for now
+
+
 @dataclass(frozen=True)
 class Task:
     """One Mesos task: the controller or one engine."""
@@ -249,7 +253,14 @@ class Cluster:
     troubles: Mapping[str, Trouble] = field(default_factory=dict)  # agents on which launches fail
 
     def group(self, name: str) -> list[Task]:
-        return [t for t in self.tasks.values() if t.group == name]
+        return list(self._groups.get(name, ()))
+
+    @cached_property
+    def _groups(self) -> Mapping[str, Sequence[Task]]:
+        groups: dict[str, list[Task]] = {}
+        for task in self.tasks.values():
+            groups.setdefault(task.group, []).append(task)
+        return groups
 
     @property
     def controller(self) -> Task | None:
@@ -263,8 +274,7 @@ class Cluster:
         return max(running, key=lambda t: (t.agent_id not in self.draining, t.launched_at), default=None)
 
     def _controllers(self) -> list[Task]:
-        gone = (State.UNREACHABLE, State.KILLING)
-        return [t for t in self.group(CONTROLLER) if not t.doomed and t.state not in gone]
+        return [t for t in self.group(CONTROLLER) if not t.doomed and t.state not in GONE]
 
 
 @dataclass(frozen=True)

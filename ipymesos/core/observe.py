@@ -182,6 +182,9 @@ def _ended(state: Everything, task: Task, event: Updated, now: float) -> Everyth
         # Said by Mesos, since nobody is left on the agent who could; the hub has to hear it from us as well. Only the
         # one that knew it: another one may have given its id to somebody else.
         gone[task.controller, task.engine_id] = event.message or event.reason
+    newest = state.cluster.controller
+    if task.engine_id is not None and newest is not None and newest.id != task.controller:
+        gone[newest.id, task.engine_id] = event.message or event.reason  # it was awaited there
     state = state.with_session(gone=gone, told=_but(state.session.told, task.id))
     if event.state == "TASK_FINISHED" and not task.doomed:
         return _finished(state, task)

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .messages import Updated
-from .model import CONTROLLER, Agent, Cluster, ControllerSpec, EngineSpec, Everything, Setback, State, Task, Trouble
+from .model import (
+    CONTROLLER,
+    GONE,
+    Agent,
+    Cluster,
+    ControllerSpec,
+    EngineSpec,
+    Everything,
+    Setback,
+    State,
+    Task,
+    Trouble,
+)
 from .offers import FUNNEL, ever_fits, one_task, show
 
 LAUNCH_TRIES = 3  # of a group that has never worked, before it is given up
@@ -66,7 +78,7 @@ def spec_of(cluster: Cluster, group: str) -> ControllerSpec | EngineSpec | None:
 
 def live(cluster: Cluster, group: str) -> list[Task]:
     """The tasks whose end nobody wants and that can be reached."""
-    return [t for t in cluster.group(group) if not t.doomed and t.state not in (State.UNREACHABLE, State.KILLING)]
+    return [t for t in cluster.group(group) if not t.doomed and t.state not in GONE]
 
 
 def staying(cluster: Cluster, group: str) -> list[Task]:

@@ -30,7 +30,7 @@ def record(state: Everything, actions: Sequence[Action], now: float) -> Everythi
     """The state after `actions`. A call proves nothing: only a status update moves a task."""
     cluster, session = state.cluster, state.session
     tasks = dict(cluster.tasks)
-    offers = dict(session.offers)
+    answered: set[str] = set()
     refusals = dict(session.refusals)
     serial = cluster.serial
     for action in actions:
@@ -69,12 +69,12 @@ def record(state: Everything, actions: Sequence[Action], now: float) -> Everythi
             case Teardown():
                 session = replace(session, torn_down=True)
         if isinstance(action, (Launch, Decline)):
-            offers = {key: offer for key, offer in offers.items() if key not in action.offer_ids}
+            answered.update(action.offer_ids)
             refusals.update({(r.group, r.agent_id): r for r in action.refusals})
     missing = policy.missing(replace(cluster, tasks=tasks))
     session = replace(
         session,
-        offers=offers,
+        offers={key: offer for key, offer in session.offers.items() if key not in answered},
         refusals={key: refused for key, refused in refusals.items() if key[0] in missing},
         missing_since={group: session.missing_since.get(group, now) for group in missing},
     )
