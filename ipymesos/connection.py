@@ -17,7 +17,8 @@ from typing import Any
 
 import zmq
 
-from .core.model import CONTROLLER, Cluster, Task
+from .core.model import CONTROLLER, Cluster, State, Task
+from .core.policy import live
 from .errors import ConfigError
 from .paths import Paths, write_private
 
@@ -50,6 +51,16 @@ def _scheme(args: Sequence[str]) -> str:
             if arg.startswith(option):
                 return arg[len(option) :]
     return DEFAULT_SCHEME
+
+
+_THERE = (State.STARTING, State.RUNNING)
+
+
+def _awaited(cluster: Cluster) -> list[int] | None:
+    """The ids of the engines that will move to a new controller; None while some engine's isn't known."""
+    engines = [t for name in cluster.spec.engines for t in live(cluster, name) if t.state in _THERE]
+    ids = [t.engine_id for t in engines if t.engine_id is not None]
+    return sorted(ids) if len(ids) == len(engines) else None
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,7 @@ class Connection:
                 "ip": task.ip,
                 "first_id": 1
                 + max((t.engine_id for t in cluster.tasks.values() if t.engine_id is not None), default=-1),
+                "awaited": _awaited(cluster),
                 "args": list(args),
             }
         else:

@@ -74,6 +74,8 @@ class Controller(upstream.IPController):
         super().init_hub()
         self.hub.tell_highest = lambda engine_id: self._report({"event": "known", "engine_id": engine_id})
         self.hub._idcounter = self._payload.get("first_id", 0)  # those below belong to engines that may move here
+        if (awaited := self._payload.get("awaited")) is not None:
+            self.hub.awaited = set(awaited)
 
     def launch_python_scheduler(self, name: str, scheduler_args: dict[str, Any], children: list[Any]) -> None:
         if scheduler_args["scheduler_class"] is task_scheduler.TaskScheduler:

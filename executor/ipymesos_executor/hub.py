@@ -7,6 +7,9 @@ Beyond ipyparallel's protocol it understands:
                                               a task scheduler send "retirement" after the last task it has given it?
     leave_request {"id"}                      it has done its work; answered when it is unregistered
     scheduler_request {}                      from a task scheduler, which wants to hear of retirements
+    connection_request                        its reply says also which ids are "awaited": those of engines that will
+                                              move here from a former controller. Who is neither here nor awaited has
+                                              ended. Missing or null: nobody knows
 
 A client, and the task scheduler as well, subscribes to the hub's notifications and asks for the present engines at the
 same time, over two connections. What the hub publishes after it has answered, and before the subscription has arrived,
@@ -36,6 +39,7 @@ class Hub(upstream.Hub):
         self.reasons: dict[tuple[int, str], str] = {}  # why engines have left, by id and uuid
         self.silent: dict[bytes, Any] = {}  # engines without heartbeat, which may come back, by heart
         self.schedulers: set[bytes] = set()
+        self.awaited: set[int] | None = None  # ids of engines that will move here
         self.highest = -1  # id of an engine that has ever been here
         self.tell_highest: Callable[[int], Any] = lambda engine_id: None
         super().__init__(**kwargs)
@@ -47,7 +51,12 @@ class Hub(upstream.Hub):
 
     def connection_request(self, client_id: list[bytes], msg: Message) -> None:
         told = self._present()
-        super().connection_request(client_id, msg)
+        content = {
+            "status": "ok",
+            "engines": {str(engine_id): engine.uuid for engine_id, engine in self.engines.items()},
+            "awaited": None if self.awaited is None else sorted(self.awaited),
+        }
+        self.session.send(self.query, "connection_reply", content, parent=msg, ident=client_id)
         for seconds in AGAIN:
             self.loop.call_later(seconds, self._say_what_changed, told)
 
@@ -72,6 +81,8 @@ class Hub(upstream.Hub):
         engine = self.engines.get(content.get("id"))
         if engine is None:
             self.silent = {heart: known for heart, known in self.silent.items() if known.id != content.get("id")}
+            if self.awaited is not None:
+                self.awaited.discard(content.get("id"))
             super().unregister_engine(ident, msg)
             return
         notifier, self.notifier = self.notifier, None  # upstream's own news would lack the reason
@@ -106,6 +117,8 @@ class Hub(upstream.Hub):
     def finish_registration(self, heart: bytes) -> None:
         self.silent.pop(heart, None)
         super().finish_registration(heart)
+        if self.awaited is not None:
+            self.awaited -= self.engines.keys()
         highest = max([self.highest, *self.engines])
         if highest > self.highest:
             self.highest = highest

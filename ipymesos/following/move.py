@@ -168,7 +168,12 @@ class Mover:
             return
         message = future.result()
         self.hub = message["header"]["session"]
-        self.client._update_engines(dict(message["content"]["engines"]))
+        content = message["content"]
+        self.client._update_engines(dict(content["engines"]))
+        if content.get("awaited") is not None:
+            away = [uuid for id_, uuid in self.client._engines.items() if id_ not in content["awaited"]]
+            for uuid in self.away.intersection(away):
+                self.client._engine_gone(uuid, "it ended while its controller was away")
         self.tick()
 
     def call(self, function: Any, *args: Any) -> None:

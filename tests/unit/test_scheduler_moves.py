@@ -1,7 +1,10 @@
 """Stories of controllers that die: a new one is launched, and the engines that live on move to it."""
 
+import json
+
+from ipymesos.connection import Connection
 from ipymesos.core.explain import explain
-from ipymesos.core.messages import Kill, Move, Offered, Revive, ShutdownExecutor, Subscribed, Ticked
+from ipymesos.core.messages import Kill, Move, Offered, Revive, ShutdownExecutor, Subscribed, TellGone, Ticked
 from ipymesos.core.policy import usable
 from tests.stories import launched, offer, running, status, step
 
@@ -118,6 +121,18 @@ def test_a_controller_that_comes_back_before_its_successor_runs_stays():
     assert [a for a in actions if isinstance(a, Kill)] == [Kill(new.id, "a2")]
     assert state.cluster.controller.id == old.id
     assert len(usable(state.cluster, "e")) == 1
+
+
+def test_a_new_controller_hears_of_the_engines_that_will_not_come():
+    state, _, _, (engine, other) = without_controller()
+    state, _ = step(state, status(engine, "RUNNING", engine_id=4), status(other, "RUNNING", engine_id=5), now=2.5)
+    state, actions = step(state, Offered((offer("o2", "a2"),)), now=3.0)
+    (successor,) = launched(actions)
+    assert json.loads(Connection.new().payload(successor, state.cluster))["awaited"] == [4, 5]
+    state, actions = step(state, status(engine, "FAILED", message="killed by SIGKILL"), now=3.5)
+    assert not [a for a in actions if isinstance(a, TellGone)], "it can't be told yet"
+    _, actions = step(state, status(successor, "RUNNING"), now=4.0)
+    assert TellGone(successor.id, successor.id, "a2", ((4, "killed by SIGKILL"),)) in actions
 
 
 def test_who_waits_for_a_controller_is_told_so():
