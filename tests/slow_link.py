@@ -40,7 +40,7 @@ class SlowLink:
     """A context manager: the link and its namespace. delay, jitter: ms each way. here, there: the ends' addresses."""
 
     def __init__(self, delay: float, jitter: float, loss: float) -> None:
-        network = f"10.213.{secrets.randbelow(256)}"  # others may test at the same time
+        network = f"10.214.{secrets.randbelow(256)}"  # others may test at the same time
         self.here, self.there = f"{network}.1", f"{network}.2"
         words = map(str, (self.here, self.there, delay, jitter, loss))
         self._process = subprocess.Popen(

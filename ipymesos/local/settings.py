@@ -18,6 +18,7 @@ from .keeper import MARK
 CONTAINERIZERS = ("docker", "mesos")
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 INHERITED_PREFIXES = ("LC_", "DOCKER_")
+UNIX = "unix://"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -124,6 +125,8 @@ def environment(
         "MESOS_RECOVERY_TIMEOUT": "15mins",
         MARK: str(work_dir),
     }
+    if (host := kept.get("DOCKER_HOST", "")).startswith(UNIX):  # agents don't look at it, and we check what it names
+        flags["MESOS_DOCKER_SOCKET"] = host.removeprefix(UNIX)
     if images:
         flags |= image_flags(work_dir)
     if os.geteuid() != 0:

@@ -201,7 +201,7 @@ def test_flags_of_the_user_s_environment_do_not_get_in(monkeypatch: pytest.Monke
         agents=1, contends=True, credentials=None, roles=(), extra={"MESOS_EXTRA": "x"},
     )  # fmt: skip
     assert found["MESOS_WORK_DIR"] == str(tmp_path)
-    assert found["DOCKER_HOST"] == "unix:///kept"
+    assert found["DOCKER_HOST"] == "unix:///kept" and found["MESOS_DOCKER_SOCKET"] == "/kept"
     assert found["MESOS_EXTRA"] == "x"
     assert found["MESOS_DOCKER_KILL_ORPHANS"] == "false"
     assert not {"MESOS_HTTP_AUTHENTICATORS", "LIBPROCESS_SSL_ENABLED", "IPYMESOS_SECRET", "MESOS_ROLES"} & set(found)
