@@ -315,7 +315,7 @@ class Session:
     loads: Mapping[str, Load] = field(default_factory=dict)  # executor -> how busy its engines were
     load_wanted: bool = False  # by somebody else than the core
     load_asked: Mapping[str, float] = field(default_factory=dict)  # executor -> when, until it answers
-    gone: Mapping[tuple[str, int], str] = field(default_factory=dict)  # (controller, engine id) it may still know: why
+    gone: Mapping[tuple[str, int], str] = field(default_factory=dict)  # why, by controller and engine id
 
 
 @dataclass(frozen=True)

@@ -178,10 +178,12 @@ def _ended(state: Everything, task: Task, event: Updated, now: float) -> Everyth
     if task.ports:
         state = _avoid_ports(state, task, event, now)
     gone = {key: why for key, why in state.session.gone.items() if key[0] != task.id}
-    if task.engine_id is not None and event.reason and task.controller in tasks:
-        # Said by Mesos, since nobody is left on the agent who could; the hub has to hear it from us as well. Only the
-        # one that knew it: another one may have given its id to somebody else.
-        gone[task.controller, task.engine_id] = event.message or event.reason
+    if task.engine_id is not None and event.reason:
+        # Said by Mesos, since nobody is left on the agent who could; the hub has to hear it from us as well: the one
+        # that knew it, and one that awaits it. A later one may give its id to somebody else.
+        for hub in state.cluster.group(CONTROLLER):
+            if hub.id == task.controller or task.since < hub.launched_at:
+                gone[hub.id, task.engine_id] = event.message or event.reason
     newest = state.cluster.controller
     if task.engine_id is not None and newest is not None and newest.id != task.controller:
         gone[newest.id, task.engine_id] = event.message or event.reason  # it was awaited there

@@ -172,8 +172,22 @@ def test_the_hub_is_told_of_engines_whose_whole_container_has_gone():
     assert not state.session.gone
 
 
+def test_a_hub_is_told_of_engines_that_it_awaits():
+    state, (controller, first, second) = running(2)
+    ids = [status(engine, "RUNNING", engine_id=n) for n, engine in enumerate((first, second))]
+    state, _ = step(state, *ids, now=2.0)
+    state, _ = step(state, status(controller, "FAILED", message="killed by SIGKILL"), now=3.0)
+    state, actions = step(state, Offered((offer("o2"),)), now=4.0)
+    (successor,) = launched(actions)
+    lost = status(second, "FAILED", reason="REASON_EXECUTOR_TERMINATED", message="Container exited")
+    state, actions = step(state, lost, now=5.0)
+    assert not [a for a in actions if isinstance(a, TellGone)]
+    _, actions = step(state, status(successor, "RUNNING"), now=6.0)
+    assert TellGone(successor.id, successor.executor_id, "a1", ((1, "Container exited"),)) in actions
+
+
 def test_a_hub_is_told_only_of_engines_that_it_knew():
-    """The next hub gives the same ids to others."""
+    """The next hub may give the same ids to others."""
     state, (controller, engine) = running(1)
     state, _ = step(state, status(engine, "RUNNING", engine_id=0), now=2.0)
     lost = status(engine, "FAILED", reason="REASON_EXECUTOR_TERMINATED", message="Container exited")
