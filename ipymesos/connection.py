@@ -18,7 +18,6 @@ from typing import Any
 import zmq
 
 from .core.model import CONTROLLER, Cluster, State, Task
-from .core.policy import live
 from .errors import ConfigError
 from .paths import Paths, write_private
 
@@ -53,12 +52,13 @@ def _scheme(args: Sequence[str]) -> str:
     return DEFAULT_SCHEME
 
 
-_THERE = (State.STARTING, State.RUNNING)
+_THERE = (State.STARTING, State.RUNNING, State.UNREACHABLE)  # that one may come back
 
 
 def _awaited(cluster: Cluster) -> list[int] | None:
     """The ids of the engines that will move to a new controller; None while some engine's isn't known."""
-    engines = [t for name in cluster.spec.engines for t in live(cluster, name) if t.state in _THERE]
+    mine = (t for t in cluster.tasks.values() if t.group != CONTROLLER and not t.doomed)
+    engines = [t for t in mine if t.state in _THERE]
     ids = [t.engine_id for t in engines if t.engine_id is not None]
     return sorted(ids) if len(ids) == len(engines) else None
 

@@ -41,8 +41,8 @@ class DaemonFile:
         try:
             content = json.loads(path.read_bytes())
             file = cls(**{f.name: content[f.name] for f in fields(cls) if f.name in content})
-        except (FileNotFoundError, ValueError, TypeError, RecursionError):
-            return None
+        except (OSError, ValueError, TypeError, RecursionError):
+            return None  # a network's file system may lose its hold on a file that was replaced meanwhile
         good = all(type(value) is type(EMPTY[name]) for name, value in asdict(file).items())
         return file if good and file.pid > 0 else None
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,13 +109,21 @@ class World:
 
     # --- its parts -------------------------------------------------------------------------------------------
 
-    def daemon(self) -> Daemon:
-        return Daemon.find(self.root / "profile", self.cluster.cluster_id)
+    def daemon(self, patience: float = 60.0) -> Daemon:
+        """The scheduler that lives, once there is one."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return Daemon.find(self.root / "profile", self.cluster.cluster_id)
+            except IPyMesosError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def status(self) -> dict[str, Any] | None:
         """What the scheduler says; None while there is none."""
         try:
-            return self.daemon().status()
+            return self.daemon(patience=0.0).status()
         except IPyMesosError:
             return None
 

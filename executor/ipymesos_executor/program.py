@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import signal
 import socket
 import sys
+import threading
 import time
 from typing import Any
 
@@ -67,12 +69,19 @@ class Family:
         self.status = 0
         self.lines = Lines()
         self.pack: Pack | None = None
+        self._commands: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        threading.Thread(target=self._write, name="commands", daemon=True).start()
 
     def command(self, message: dict[str, Any]) -> None:
-        try:
-            self.channel.sendall(encode(message))
-        except (BrokenPipeError, ConnectionResetError):
-            return  # the zygote has gone: the end of its channel is about to be read
+        self._commands.put(encode(message))
+
+    def _write(self) -> None:
+        """In a thread of its own: a socket holds a few hundred messages, and the zygote may wait for us to read."""
+        while True:
+            try:
+                self.channel.sendall(self._commands.get())
+            except OSError:
+                return  # the zygote has gone: the end of its channel is about to be read
 
     def readable(self) -> None:
         assert self.pack is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MOST = 1024  # replies
-MOST_BYTES = 64 << 20  # of their buffers, together
+MOST_BYTES = 16 << 20  # of their buffers, together
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ LOOK = 0.25  # seconds between two looks at the connection file
 ANSWER = 0.5  # seconds that a hub may take to say that it is there, when its file is gone
 PATIENCE = 5.0  # seconds until an engine that says it has moved is taken to be gone, if no controller follows
 MOVED = "moved"  # how the reason of an engine begins that leaves its hub for another controller
+REQUESTS = ("apply_request", "execute_request")  # for engines; the rest is for the hub
 RETIRED = "retired"  # the reason of one that was asked to leave
 
 Message = dict[str, Any]
@@ -235,13 +236,16 @@ class Client(ipyparallel.Client):
         for outstanding in self._outstanding_dict.values():
             outstanding.discard(msg_id)
         future, output = self._futures.get(msg_id), self._output_futures.get(msg_id)
-        self._end_output(output)
-        if future is not None and not future.done():
-            if output is None:
-                future.set_exception(answer)  # a question to the hub
-            else:
-                self.results[msg_id] = answer
-                future.set_result(answer)  # AsyncResult raises it
+        if future is None or future.done():
+            self._end_output(output)
+        elif future.header["msg_type"] in REQUESTS:
+            self.results[msg_id] = answer
+            future.set_result(answer)  # AsyncResult raises it
+            self._end_output(output)
+            if output is None:  # whoever makes this request, in another thread, is about to make it
+                self._io_loop.call_later(LOOK, lambda: self._end_output(self._output_futures.get(msg_id)))
+        else:
+            future.set_exception(answer)  # a question to the hub
 
     # --- engines
 

@@ -21,8 +21,8 @@ from ..errors import AlreadyRunning
 from ..paths import Paths
 from . import spawn
 
-TRIES, PERIOD = 5, 60.0  # a daemon is started again so often within so many seconds, and no more
-FIRST_REST = 0.5  # seconds before the second try, doubled with each further one
+TRIES, PERIOD = 10, 60.0  # a daemon is started again so often within so many seconds, and no more
+FIRST_REST, LONGEST_REST = 0.5, 4.0  # seconds before the second try, doubled with each further one
 PATIENCE = 90.0  # seconds that others may take to start it again
 RESUME = "`python -m ipymesos start --resume` takes over what still runs"
 
@@ -106,7 +106,8 @@ class Successor:
             times = f"it was started again {TRIES} times within {PERIOD:.0f} s, which is enough"
             return End(1, f"{ended}; {times}: see {self.paths.log_file}; {RESUME}")
         tried = len(self._times)
-        rest = random.uniform(0.0, 0.2) if not tried else FIRST_REST * 2 ** (tried - 1) * random.uniform(0.5, 1.0)
+        longest = 0.2 if not tried else min(LONGEST_REST, FIRST_REST * 2 ** (tried - 1))
+        rest = random.uniform(longest / 2, longest)
         if not self.closed.wait(rest) and DaemonFile.read(self.paths.daemon_file) == file:
             self.begin(ended)
         return None

@@ -154,7 +154,7 @@ def test_an_engine_retires_after_its_work(play: Playground) -> None:
             return dict(eventually(lambda: play.messages)[-1]["load"])
 
         eventually(lambda: load()["e0"] > 0.5)
-        assert load()["e1"] == 0
+        assert load()["e1"] <= 0
         play.kill("e0", 60)
         assert result.get(30)[0] == told["pid"]
         play.expect("e0", "TASK_KILLED")
