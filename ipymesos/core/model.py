@@ -210,6 +210,14 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a controller was: its engines look for it there until they have moved."""
+
+    ip: str
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Why one offer did not take the next task of one group."""
 
@@ -250,6 +258,7 @@ class Cluster:
     proven: frozenset[str] = frozenset()  # groups of which a task has been RUNNING: their launch can work
     stopping_since: float | None = None
     draining: Mapping[str, Drain] = field(default_factory=dict)  # agents that are about to be taken away
+    former: Mapping[str, Place] = field(default_factory=dict)  # ended controllers that engines still look for
     troubles: Mapping[str, Trouble] = field(default_factory=dict)  # agents on which launches fail
 
     def group(self, name: str) -> list[Task]:

@@ -26,7 +26,7 @@ from .messages import (
     Ticked,
     Updated,
 )
-from .model import CONTROLLER, Drain, EngineSet, Everything, Exit, Load, Session, State, Task
+from .model import CONTROLLER, Drain, EngineSet, Everything, Exit, Load, Place, Session, State, Task
 
 # Mesos' task states (mesos.proto, TaskState) and what they make of a task that we know. None: it has ended.
 TRANSITIONS: dict[str, State | None] = {
@@ -216,12 +216,14 @@ def _avoid_ports(state: Everything, task: Task, event: Updated, now: float) -> E
 
     By address, since one machine may have several agents, and get new ones.
     """
-    strays = policy.strays(state.cluster)
     old = state.cluster.busy_ports.get(task.ip, {})
-    ports = {port: until for port, until in old.items() if until > now or strays}
+    ports = {port: until for port, until in old.items() if until > now}
     ports.update({port: now + policy.LEFT_PORTS_REST for port in task.ports})
     ports.update({port: now + policy.BUSY_PORTS_REST for port in event.busy_ports})
-    return state.with_cluster(busy_ports={**state.cluster.busy_ports, task.ip: ports})
+    state = state.with_cluster(former={**state.cluster.former, task.id: Place(task.ip, task.ports)})
+    return state.with_cluster(
+        busy_ports={**state.cluster.busy_ports, task.ip: ports}, former=policy.former(state.cluster)
+    )
 
 
 def _agents_listed(state: Everything, event: AgentsListed, now: float) -> Everything:

@@ -25,6 +25,7 @@ class Placement:
 
     def __post_init__(self) -> None:
         self.cluster: Cluster = self.state.cluster
+        self._former = policy.former(self.cluster)
         self.serial = self.cluster.serial
         controller = self.cluster.controller
         self.controller_id = controller.id if controller else ""
@@ -71,13 +72,10 @@ class Placement:
             self.actions.append(Decline(stock.offer_ids, refuse, tuple(refusals)))
 
     def _avoided(self, stock: Stock) -> set[int]:
-        """Ports to leave alone. While engines still look for a controller that has gone, they would take a new one at
-        its address for the old one, and be lost for it: then all that were ever left."""
-        known = self.cluster.busy_ports.get(stock.ip)
-        if not known:
-            return set()
-        strays = policy.strays(self.cluster)
-        return {port for port, until in known.items() if until > self.now or strays}
+        """Ports to leave alone: those that rest, and those where engines still look for a controller that has gone, as
+        they would take a new one there for the old one, and be lost for it."""
+        resting = {port for port, until in self.cluster.busy_ports.get(stock.ip, {}).items() if until > self.now}
+        return resting.union(*(place.ports for place in self._former.values() if place.ip == stock.ip))
 
     def _controller_lack(self, stock: Stock, spec: ControllerSpec) -> Lack | None:
         wanted, ports = one_task(spec)

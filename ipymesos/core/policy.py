@@ -13,6 +13,7 @@ from .model import (
     ControllerSpec,
     EngineSpec,
     Everything,
+    Place,
     Setback,
     State,
     Task,
@@ -95,9 +96,10 @@ def usable(cluster: Cluster, group: str) -> list[Task]:
     return [t for t in running if t.controller in serving]
 
 
-def strays(cluster: Cluster) -> bool:
-    """Whether engines live whose controller has gone: they still look for it, those as well that we can't reach."""
-    return any(task.group != CONTROLLER and task.controller not in cluster.tasks for task in cluster.tasks.values())
+def former(cluster: Cluster) -> dict[str, Place]:
+    """The ended controllers that engines still look for, those engines as well that we can't reach."""
+    named = {task.controller for task in cluster.tasks.values()} if cluster.former else set()
+    return {name: place for name, place in cluster.former.items() if name in named}
 
 
 def missing(cluster: Cluster) -> dict[str, int]:

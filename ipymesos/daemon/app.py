@@ -203,7 +203,7 @@ class App:
         # What a dead daemon left has ended in the meantime: its tasks went with the framework.
         self._afresh = True
         log.warning("%s Starting afresh.", error)
-        fresh = replace(cluster, framework_id="", tasks={}, setbacks={}, busy_ports={})
+        fresh = replace(cluster, framework_id="", tasks={}, setbacks={}, busy_ports={}, former={})
         self.owner.replace(Everything(fresh, Session()))
         driver = self._driver
         assert driver is not None

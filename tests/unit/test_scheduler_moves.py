@@ -50,14 +50,27 @@ def test_ports_are_not_used_again_while_engines_look_for_the_controller_that_had
     (successor,) = launched(actions)
     assert not set(successor.ports) & set(controller.ports)
     state, _ = step(state, status(successor, "FAILED"), now=10_001.0)
-    state, actions = step(state, Offered((offer("o3", "a9"),)), now=20_000.0)
+    state, actions = step(state, Offered((offer("o3", "a9"),)), now=10_030.0)
     (third,) = launched(actions)
     assert not set(third.ports) & {*controller.ports, *successor.ports}
     here = [status(task, "RUNNING", controller=third.id) for task in state.cluster.group("e")]
-    state, _ = step(state, *here, now=20_001.0)
-    state, _ = step(state, status(third, "FAILED"), now=20_002.0)
-    state, actions = step(state.with_cluster(tasks={}), Offered((offer("o4", "a9"),)), now=30_000.0)
-    assert launched(actions)[0].ports == controller.ports
+    state, _ = step(state, *here, now=10_031.0)
+    state, _ = step(state, status(third, "FAILED"), now=10_032.0)
+    state, actions = step(state, Offered((offer("o4", "a9"),)), now=20_000.0)
+    assert launched(actions)[0].ports == controller.ports, "nobody looks for the first one any more"
+
+
+def test_ports_do_not_run_out_however_often_a_controller_ends():
+    state, (controller, engine) = running(1)
+    few = ((31000, 31039),)
+    for turn in range(20):
+        now = 100.0 * (turn + 1)
+        state, _ = step(state, status(controller, "FAILED"), now=now)
+        state, actions = step(state, Offered((offer(f"o{turn}", ports=few),)), now=now + 90)
+        (controller,) = launched(actions)
+        here = status(engine, "RUNNING", controller=controller.id)
+        state, _ = step(state, status(controller, "RUNNING"), here, now=now + 91)
+    assert len(state.cluster.former) <= 1
 
 
 def test_a_move_is_repeated_until_it_is_confirmed():
