@@ -5,7 +5,7 @@
     record(state, actions, now)   what is about to be asked for is written down; then it is saved, then sent
 
 `plan` never sees an event, so scaling up, a dead engine, a lost agent and a restarted scheduler are one path:
-missing = wanted - live. There is no queue and no list of pending launches.
+missing = wanted - staying. There is no queue and no list of pending launches.
 
 What always holds, and is checked by tests/property against a small Mesos:
 
