@@ -19,10 +19,10 @@ from ipymesos.core.model import Cluster, Everything
 from ipymesos.daemon.clock import SteadyClock
 from ipymesos.daemon.orphan import Orphan
 from ipymesos.daemon.owner import Owner
-from ipymesos.daemon.page import PageHandler
 from ipymesos.daemon.service import ClusterService
 from ipymesos.daemon.start import Start
-from ipymesos.daemon.web import WebServer
+from ipymesos.daemon.web.page import PageHandler
+from ipymesos.daemon.web.server import WebServer
 from ipymesos.daemonfile import DaemonFile, began
 from ipymesos.paths import Paths
 

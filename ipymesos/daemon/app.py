@@ -44,7 +44,6 @@ from . import progress, view
 from .clock import SteadyClock
 from .orphan import Orphan
 from .owner import Owner
-from .page import PageHandler
 from .private import in_thread, master_of
 from .published import Published
 from .sandbox import Coroner
@@ -52,7 +51,8 @@ from .service import ClusterService
 from .start import FIRST_SET, Start, begin, sweep
 from .store import FileStore, Saved
 from .ticks import pass_time
-from .web import WebServer
+from .web.page import PageHandler
+from .web.server import WebServer
 
 FLUSH_TIMEOUT = 10.0  # seconds for the last calls to get out
 MOST_INQUESTS = 50  # at a time: each has a thread and a connection, and a thousand containers may fail at once

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ClusterService:
-    """web.Service for the cluster of `app`. Every wish has had its turn when the answer is made."""
+    """web.handler.Service for the cluster of `app`. Every wish has had its turn when the answer is made."""
 
     def __init__(self, app: App) -> None:
         self.app = app

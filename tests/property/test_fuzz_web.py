@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ipymesos.core.model import Cluster, Everything
 from ipymesos.daemon.codec import encode
-from ipymesos.daemon.gate import Bucket
+from ipymesos.daemon.web.gate import Bucket
 from tests.live import TOKEN, Live
 from tests.property.fuzz import ANY, damaged, fuzz, wrong
 

@@ -18,9 +18,9 @@ import pytest
 
 from ipymesos.client import Daemon
 from ipymesos.core.messages import EnginesWanted, Subscribed, Ticked
-from ipymesos.daemon.gate import DEEPEST, Bucket
 from ipymesos.daemon.service import ClusterService
-from ipymesos.daemon.web import LARGEST_BODY, LARGEST_HEAD, MOST_CONNECTIONS, WebServer
+from ipymesos.daemon.web.gate import DEEPEST, Bucket
+from ipymesos.daemon.web.server import LARGEST_BODY, LARGEST_HEAD, MOST_CONNECTIONS, WebServer
 from ipymesos.daemonfile import DaemonFile
 from ipymesos.errors import ConfigError, IPyMesosError, NotRunning
 from tests.helpers import eventually

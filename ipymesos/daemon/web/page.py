@@ -9,8 +9,8 @@ from __future__ import annotations
 import hmac
 from html import escape
 
-from . import words
-from .web import Handler
+from .. import words
+from .handler import Handler
 
 REFRESH = 3  # seconds
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"

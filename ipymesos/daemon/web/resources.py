@@ -1,0 +1,66 @@
+"""The REST API's resources: what each request looks like. A wrong one is a ConfigError, and becomes a 400."""
+
+from __future__ import annotations
+
+import signal
+
+from ...errors import ConfigError
+from .handler import Handler, number
+
+LONGEST_POLL = 300.0  # seconds
+MOST_ENGINES = 10_000
+
+
+class ClusterHandler(Handler):
+    async def get(self) -> None:
+        after = self.get_query_argument("after", "")
+        if after:
+            timeout = number("timeout", self.get_query_argument("timeout", "30"))
+            await self.service.changed(int(number("after", after)), min(timeout, LONGEST_POLL))
+        self.answer(self.service.status())
+
+
+class EnginesHandler(Handler):
+    def put(self, name: str) -> None:
+        body = self.body("n", "options", "engine_args")
+        n, options, args = body.get("n"), body.get("options"), body.get("engine_args")
+        if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= MOST_ENGINES:
+            raise ConfigError(f"n: {n!r}; a whole number from 0 to {MOST_ENGINES} of engines is allowed")
+        if options is not None and not isinstance(options, dict):
+            raise ConfigError(f"options: {options!r}; an object of option names and values is allowed")
+        if args is not None and not (isinstance(args, list) and all(isinstance(a, str) for a in args)):
+            raise ConfigError(f"engine_args: {args!r}; a list of texts is allowed")
+        self.answer(self.service.want_engines(name, n, options, args))
+
+    def delete(self, name: str) -> None:
+        self.answer(self.service.drop_engines(name))
+
+
+class SignalHandler(Handler):
+    def post(self, name: str) -> None:
+        signum = self.body("signal").get("signal")
+        if not isinstance(signum, int) or isinstance(signum, bool) or not 0 <= signum < signal.NSIG:
+            raise ConfigError(f"signal: {signum!r}; a number from 0 to {signal.NSIG - 1} is allowed")
+        self.answer(self.service.signal_engines(name, signum))
+
+
+class ExplainHandler(Handler):
+    def get(self) -> None:
+        self.answer(self.service.explain())
+
+
+class StopHandler(Handler):
+    def post(self) -> None:
+        reason = self.body("reason").get("reason") or "asked to stop"
+        if not isinstance(reason, str) or len(reason) > 500:
+            raise ConfigError("reason: a text of up to 500 characters is allowed")
+        self.answer(self.service.stop(reason))
+
+
+ROUTES: list[tuple[str, type[Handler]]] = [
+    (r"/api/v1/cluster", ClusterHandler),
+    (r"/api/v1/engines/([^/]+)", EnginesHandler),
+    (r"/api/v1/engines/([^/]+)/signal", SignalHandler),
+    (r"/api/v1/explain", ExplainHandler),
+    (r"/api/v1/stop", StopHandler),
+]
