@@ -74,3 +74,8 @@ def from_exit_code(code: int, message: str) -> IPyMesosError:
             return kind(message)
         kinds.extend(kind.__subclasses__())
     return IPyMesosError(message)
+
+
+def one_line(text: str) -> str:
+    """Messages of Docker and of Python have several lines; in a list of lines they are one."""
+    return " ".join(text.split())

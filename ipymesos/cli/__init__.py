@@ -1,7 +1,6 @@
 """The command line.
 
-commands   `python -m ipymesos COMMAND`: the arguments, and what each command does
+main       `python -m ipymesos COMMAND`: the list of the commands; each is a module of its name
+arguments  what several commands take
 options    MesosOptions as arguments, over the profile's configuration
-scale      changes the number of engines, and waits for it
-demo       a private Mesos, a few engines, a picture
 """

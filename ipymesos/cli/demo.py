@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import os
 import signal
@@ -15,6 +16,7 @@ import ipyparallel as ipp
 
 from ..client import Daemon
 from ..errors import IPyMesosError, StartFailed
+from .arguments import engines
 
 WIDTH, HEIGHT = 76, 24
 SHADES = " .:-=+*#%@"
@@ -37,7 +39,15 @@ def mandelbrot_row(task: tuple[int, int, int, int]) -> tuple[int, list[int], int
     return y, counts, os.getpid()
 
 
-def run(n: int = 4, most: int = 20_000) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-n", type=engines, default=4, metavar="ENGINES", help="how many engines (default: 4)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return show(arguments.n)
+
+
+def show(n: int, most: int = 20_000) -> int:
     """The whole demo with n engines; returns the exit code. `most` is the depth of the picture, and so its cost."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ipymesos-demo-") as directory:

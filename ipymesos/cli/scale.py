@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from typing import TextIO
 
 from ..client import Daemon
 from ..errors import ConfigError, IPyMesosError, StartFailed
+from .arguments import add_where, daemon, seconds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_where(parser)
+    parser.add_argument("n", type=int, metavar="N", help="how many engines there shall be")
+    parser.add_argument("--set", default="", metavar="NAME", help="the engine set; needed when there are several")
+    parser.add_argument("--no-wait", action="store_true", help="don't wait until N engines run")
+    parser.add_argument(
+        "--timeout", type=seconds, default=300.0, metavar="SECONDS", help="how long to wait (default: 300)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.n < 1:
+        raise ConfigError(f"N: {arguments.n}; 1 engine is the least. `stop` ends the whole cluster")
+    running = daemon(arguments)
+    return scale(running, arguments.set, arguments.n, wait=not arguments.no_wait, timeout=arguments.timeout)
 
 
 def scale(daemon: Daemon, name: str, n: int, wait: bool, timeout: float, out: TextIO = sys.stdout) -> int:

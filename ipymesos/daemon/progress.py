@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ..core import policy
 from ..core.model import CONTROLLER, Everything, Exit, State, Task
+from ..errors import one_line
 
 
 def lines(before: Everything, after: Everything) -> Iterator[str]:
@@ -68,11 +69,6 @@ def _failures(before: Everything, after: Everything) -> Iterator[str]:
 
 def why(end: Exit) -> str:
     return one_line(end.message) or end.reason or end.state
-
-
-def one_line(text: str) -> str:
-    """Messages of Docker and of Python have several lines; in a list of lines they are one."""
-    return " ".join(text.split())
 
 
 def ranges(ports: tuple[int, ...]) -> str:

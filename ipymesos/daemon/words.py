@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .progress import one_line
+from ..errors import one_line
 
 
 def status(status: dict[str, Any], now: float | None = None) -> str:

@@ -85,7 +85,7 @@ def running(profile: Path, n: int) -> dict[str, Any]:
 
 KILLER = """
 import os, signal, sys
-from ipymesos.cli.commands import main
+from ipymesos.cli.main import main
 from ipymesos.core.messages import Launch
 from ipymesos.daemon.app import App
 

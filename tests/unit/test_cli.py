@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from ipymesos import __version__
-from ipymesos.cli import commands as cli
+from ipymesos.cli import main as cli
 from ipymesos.cli.options import add_options, chosen_options, locate_profile, profile_config
+from ipymesos.cli.start import connecting, read_wish
 from ipymesos.config import MesosOptions
 from ipymesos.daemonfile import DaemonFile, began
 from ipymesos.errors import ConfigError
@@ -43,7 +44,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert ended.value.code == 0 and expected in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["start", "stop", "status", "scale", "explain", "local", "demo"])
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_a_help_page(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
@@ -143,14 +144,14 @@ def test_a_live_daemon_is_not_disturbed(capsys: pytest.CaptureFixture[str], tmp_
 )
 def test_a_wish_on_standard_input_that_is_none(data: bytes) -> None:
     with pytest.raises(ConfigError, match="--options -"):
-        cli.read_wish(data)
+        read_wish(data)
 
 
 def test_a_wish_on_standard_input() -> None:
     wish = {"options": {"memory": "3 GB", "cpus": 2}, "controller_args": ["--nodb"], "n": 4}
-    n, args, options = cli.read_wish(json.dumps(wish).encode())
+    n, args, options = read_wish(json.dumps(wish).encode())
     assert (n, args, options.memory, options.cpus) == (4, ["--nodb"], "3 GB", 2.0)
-    assert cli.read_wish(b"{}")[:2] == (None, [])
+    assert read_wish(b"{}")[:2] == (None, [])
 
 
 # --- where options come from ---------------------------------------------------------------------------------
@@ -227,7 +228,7 @@ def test_profiles_are_made_when_they_are_started_only(tmp_path: Path, monkeypatc
 
 def test_how_to_connect() -> None:
     def line(**where: str) -> str:
-        return cli.connecting(argparse.Namespace(**{"profile": "", "profile_dir": "", "cluster_id": "", **where}))
+        return connecting(argparse.Namespace(**{"profile": "", "profile_dir": "", "cluster_id": "", **where}))
 
     assert line().endswith("ipp.Client()")
     assert line(profile="mesos", cluster_id="x").endswith("ipp.Client(profile='mesos', cluster_id='x')")
