@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import death
+from . import check, death
 
 PROTOCOL = 1  # of TaskInfo.data
-KINDS = ("controller", "engine")
+KINDS = ("controller", "engine", "check")  # a check is nobody's engine: see check.py
 GRACE = 3.0  # seconds from SIGTERM to SIGKILL if nobody says otherwise
 LONGEST_GRACE = 30 * 86400.0  # seconds
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -39,7 +39,7 @@ class Verdict:
 @dataclass
 class Task:
     id: str
-    kind: str  # controller | engine
+    kind: str  # controller | engine | check
     payload: dict[str, Any] = field(repr=False)  # contains keys
     grace: float = GRACE
     log: str = ""
@@ -107,6 +107,8 @@ def _complete(payload: dict[str, Any], kind: str) -> bool:
         return False
     if kind == "engine":
         return isinstance(payload.get("controller", ""), str)
+    if kind == "check":
+        return check.complete(payload)
     ports = (payload.get("ports"), payload.get("internal_ports"))
     return isinstance(payload.get("ip"), str) and all(_numbers(some, 65535) for some in ports)
 
