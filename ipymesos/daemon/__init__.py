@@ -10,5 +10,6 @@ private    the Mesos of its own, when the master is "local"
 store      the state file; codec: dataclasses <-> JSON
 web        the REST API: who may ask, and how it looks; page: the status for browsers
 service    what the REST API asks for, as events and views
-view       the state as the REST API shows it; words: that for people; progress: what has just happened
+view       the state as the REST API shows it; words: that for people
+happenings what has just happened, in words and fields; causes: of an end, as a word that can be counted
 """

@@ -40,8 +40,9 @@ from ..errors import (
     StoreError,
 )
 from ..paths import Paths
-from . import progress, view
+from . import view
 from .clock import SteadyClock
+from .happenings import happenings
 from .orphan import Orphan
 from .owner import Owner
 from .private import in_thread, master_of
@@ -254,8 +255,8 @@ class App:
         """After each turn: the connection files, the daemon file, a line for people, and whether this is the end."""
         if self._driver is not None:
             self._driver.prefer(mesos.preferences(after, self.owner.clock()))
-        for line in progress.lines(before, after):
-            log.info(line)
+        for happening in happenings(before, after):
+            log.info(happening.text)
         cluster = after.cluster
         if self.hint and view.phase(before) != "running" and view.phase(after) == "running":
             log.info(self.hint)

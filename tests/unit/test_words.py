@@ -1,4 +1,4 @@
-"""What people read: progress lines, the status page, and the REST API's view behind it."""
+"""What people read: the lines of the log, the status page, and the REST API's view behind it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from ipymesos.core.model import (
     Spec,
 )
 from ipymesos.core.scheduler import observe, plan, record
-from ipymesos.daemon import progress, view, words
+from ipymesos.daemon import view, words
+from ipymesos.daemon.happenings import happenings, ranges
 
 PIECES = (Piece("cpus", 8000), Piece("mem", 16384), Piece("ports", ranges=((31000, 31009), (31100, 31199))))
 OFFER = Offer("o1", "agent", "host", "10.0.0.1", PIECES)
@@ -51,7 +52,7 @@ class Story:
             self.state = observe(self.state, event, self.now)
         self.state = record(self.state, plan(self.state, self.now), self.now)
         self.now += 1
-        return list(progress.lines(before, self.state))
+        return [happening.text for happening in happenings(before, self.state)]
 
     def runs(self, *tasks: str) -> list[str]:
         ids = {name: name.rpartition("-")[2] for name in tasks}
@@ -81,7 +82,8 @@ def test_the_lines_of_a_start() -> None:
         "registered with Mesos master master:5050 as framework framework"
     ]
     assert story.happens(Offered((OFFER,))) == [
-        "controller launched on host (10.0.0.1), ports 31000-31009, 31100-31107"
+        "controller launched on host (10.0.0.1), ports 31000-31009, 31100-31107",
+        "engine set 'a': 2 engines launched on host",
     ]
     assert story.runs("controller-1") == ["controller running after 1.0 s"]
     assert story.runs("engine-a-3") == ["engine set 'a': 1/2 engines running on 1 agent"]
@@ -95,10 +97,8 @@ def test_the_lines_of_trouble() -> None:
     assert story.happens(Subscribed("framework", "other:5050")) == [
         "registered again with Mesos master other:5050 as framework framework"
     ]
-    lines = story.happens(Updated("engine-a-3", "agent", "TASK_FAILED", "REASON_X", "killed by SIGSEGV"))
-    assert lines == [
-        "engine set 'a': 1/2 engines running on 1 agent",
-        "1 engine of set 'a' on host ended (TASK_FAILED): killed by SIGSEGV",
+    assert story.happens(Updated("engine-a-3", "agent", "TASK_FAILED", "REASON_X", "killed by SIGSEGV")) == [
+        "1 engine of set 'a' on host ended (TASK_FAILED): killed by SIGSEGV; 1/2 running"
     ]
     lines = story.happens(Updated("engine-a-4", "agent", "TASK_FAILED", "", "the versions differ", final=True))
     assert lines[-1].startswith("gave up engine set 'a': ") and lines[-1].endswith("the versions differ")
@@ -108,14 +108,16 @@ def test_the_lines_of_trouble() -> None:
 def test_engines_that_end_together_get_one_line() -> None:
     story = started()
     ends = [Updated(f"engine-a-{i}", "agent", "TASK_FAILED", "", "no such\n  image: 'x'\n") for i in (3, 4)]
-    assert story.happens(*ends)[-1] == "2 engines of set 'a' on host ended (TASK_FAILED): no such image: 'x'"
+    assert (
+        story.happens(*ends)[0] == "2 engines of set 'a' on host ended (TASK_FAILED): no such image: 'x'; 0/2 running"
+    )
 
 
 @pytest.mark.parametrize(
     "ports, text", [((), ""), ((5,), "5"), ((1, 2, 3), "1-3"), ((1, 3, 4, 9), "1, 3-4, 9"), ((4, 3), "4, 3")]
 )
 def test_ranges(ports: tuple[int, ...], text: str) -> None:
-    assert progress.ranges(ports) == text
+    assert ranges(ports) == text
 
 
 def test_the_states_of_the_controller_and_the_sets() -> None:
