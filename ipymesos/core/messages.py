@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import Agent, EngineSpec, InverseOffer, Offer, Refusal, Task
+from .model import Agent, EngineSpec, InverseOffer, Offer, Refusal, Task, Usage
 
 # --- events ------------------------------------------------------------------------------------------------
 
@@ -48,6 +48,7 @@ class Updated:
     busy_ports: tuple[int, ...] = ()  # said by our executor: these ports of the task were taken by somebody else
     final: bool = False  # said by our executor: another try can't help
     controller: str = ""  # said by our executor: the controller's task with which this engine is registered
+    words: str = ""  # what its container has written last, in lines
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,23 @@ class LoadTold:
     executor_id: str
     agent_id: str
     load: tuple[tuple[str, float], ...]
+    used: tuple[tuple[str, Usage], ...] = ()  # by its tasks
+
+
+@dataclass(frozen=True)
+class QueuesTold:
+    """A controller's answer to the same question."""
+
+    executor_id: str
+    agent_id: str
+    waiting: int
+    done: int
+    engines: tuple[tuple[int, tuple[int, int]], ...] = ()
 
 
 @dataclass(frozen=True)
 class LoadWanted:
-    """Somebody wants to know how busy the engines are: every executor shall be asked."""
+    """Somebody wants to know how busy the engines and the controller are: every executor shall be asked."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,13 @@ class AgentsListed:
 
 
 @dataclass(frozen=True)
+class AgentsHidden:
+    """The master does not tell which agents there are."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class EnginesWanted:
     """Engine set `group` shall have n engines. `spec` None: the set exists and keeps its own."""
 
@@ -105,6 +125,14 @@ class EnginesDropped:
     """The engine set is wanted no more."""
 
     group: str
+
+
+@dataclass(frozen=True)
+class EngineUnwanted:
+    """This engine shall end: and be replaced, or the wish goes down by one."""
+
+    task_id: str
+    replace: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,12 +154,15 @@ Event = (
     | InverseOffered
     | InverseRescinded
     | LoadTold
+    | QueuesTold
     | LoadWanted
     | ExecutorLost
     | AgentLost
     | AgentsListed
+    | AgentsHidden
     | EnginesWanted
     | EnginesDropped
+    | EngineUnwanted
     | StopWanted
     | Ticked
 )

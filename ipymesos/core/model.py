@@ -239,6 +239,9 @@ class Agent:
     total: Resources
     ports: int
     attributes: tuple[tuple[str, str], ...] = ()
+    used: Resources = Resources()  # by anybody's tasks, when it was listed
+    kept: Resources = Resources()  # reserved for roles that are not ours, so no part of `total`
+    active: bool = True  # False: away for a moment, or drained
 
 
 @dataclass(frozen=True)
@@ -287,12 +290,32 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """Of a task with all its processes."""
+
+    memory: int = 0  # MB that are resident; what several processes share counts in each
+    cpu: float = 0.0  # seconds of CPU since its launch
+
+
+@dataclass(frozen=True)
 class Load:
     """What an executor answered: for how many seconds each engine's present work has run; of idle ones it is minus the
     seconds since their last work."""
 
     at: float
     seconds: Mapping[str, float] = field(default_factory=dict)
+    used: Mapping[str, Usage] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Queues:
+    """What a controller answered: the requests that its hub knows of."""
+
+    executor_id: str
+    at: float
+    waiting: int = 0  # for any engine
+    done: int = 0  # since the controller's start
+    engines: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # by engine id: direct and balanced ones
 
 
 @dataclass(frozen=True)
@@ -309,7 +332,12 @@ class Session:
     refusals: Mapping[tuple[str, str], Refusal] = field(default_factory=dict)  # (group, agent id) -> why
     demand: Mapping[str, int] = field(default_factory=dict)  # what was missing when we last planned
     missing_since: Mapping[str, float] = field(default_factory=dict)
+    offers_seen: int = 0  # and answered, since this program began
+    offers_before: Mapping[str, int] = field(default_factory=dict)  # offers_seen when a group began to miss something
+    lost_at: float | None = None  # when a master was lost; None: none was yet, or there is one
+    lost: str = ""  # why
     agents: tuple[Agent, ...] | None = None  # None until the master told us
+    agents_hidden: str = ""  # why the master does not tell
     agents_asked_at: float | None = None
     unacknowledged: tuple[tuple[str, str, str], ...] = ()  # task, agent, uuid
     unknown: Mapping[str, str] = field(default_factory=dict)  # task -> agent: alive, and not ours to keep
@@ -322,6 +350,7 @@ class Session:
     inverse_offers: Mapping[str, InverseOffer] = field(default_factory=dict)  # to be answered
     told: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # engine -> controller it was sent to, when
     loads: Mapping[str, Load] = field(default_factory=dict)  # executor -> how busy its engines were
+    queues: Queues | None = None  # of the last controller that told them
     load_wanted: bool = False  # by somebody else than the core
     load_asked: Mapping[str, float] = field(default_factory=dict)  # executor -> when, until it answers
     gone: Mapping[tuple[str, int], str] = field(default_factory=dict)  # why, by controller and engine id

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from . import policy
+from . import capacity, policy
 from .messages import (
     AgentLost,
+    AgentsHidden,
     AgentsListed,
     Disconnected,
     EnginesDropped,
     EnginesWanted,
+    EngineUnwanted,
     Event,
     ExecutorLost,
     InverseOffered,
@@ -20,13 +22,14 @@ from .messages import (
     LoadTold,
     LoadWanted,
     Offered,
+    QueuesTold,
     Rescinded,
     StopWanted,
     Subscribed,
     Ticked,
     Updated,
 )
-from .model import CONTROLLER, Drain, EngineSet, Everything, Exit, Load, Place, Session, State, Task
+from .model import CONTROLLER, Drain, EngineSet, Everything, Exit, Load, Place, Queues, Session, State, Task
 
 # Mesos' task states (mesos.proto, TaskState) and what they make of a task that we know. None: it has ended.
 TRANSITIONS: dict[str, State | None] = {
@@ -55,7 +58,9 @@ def observe(state: Everything, event: Event, now: float) -> Everything:
     match event:
         case Subscribed():
             session = replace(
-                Session(connected=True, master=event.master, missing_since=state.session.missing_since),
+                _kept(state.session),
+                connected=True,
+                master=event.master,
                 subscribed_at=now,
                 suppressed=event.suppressed,
                 demand=policy.demand(state, now),  # a new subscription is offered everything: no need to revive
@@ -64,7 +69,7 @@ def observe(state: Everything, event: Event, now: float) -> Everything:
             return replace(state, session=session).with_cluster(framework_id=event.framework_id)
         case Disconnected():
             # What the old master offered is void, what it ran is not.
-            return replace(state, session=Session(missing_since=state.session.missing_since))
+            return replace(state, session=replace(_kept(state.session), lost_at=now, lost=event.reason))
         case Offered():
             return _offered(state, event, now)
         case Rescinded():
@@ -80,17 +85,24 @@ def observe(state: Everything, event: Event, now: float) -> Everything:
         case LoadTold():
             if all(task.executor_id != event.executor_id for task in state.cluster.tasks.values()):
                 return state  # it has ended meanwhile
-            loads = {**state.session.loads, event.executor_id: Load(now, dict(event.load))}
+            loads = {**state.session.loads, event.executor_id: Load(now, dict(event.load), dict(event.used))}
             return state.with_session(loads=loads, load_asked=_but(state.session.load_asked, event.executor_id))
+        case QueuesTold():
+            queues = Queues(event.executor_id, now, event.waiting, event.done, dict(event.engines))
+            return state.with_session(queues=queues)
         case LoadWanted():
             return state.with_session(load_wanted=True)
         case AgentsListed():
             return _agents_listed(state, event, now)
+        case AgentsHidden():
+            return state.with_session(agents=None, agents_hidden=event.reason)
         case EnginesWanted():
             return _engines_wanted(state, event)
         case EnginesDropped():
             state = state.with_cluster(proven=state.cluster.proven - {event.group})
             return _with_engines(state, _but(state.cluster.spec.engines, event.group), event.group)
+        case EngineUnwanted():
+            return _engine_unwanted(state, event)
         case StopWanted():
             if state.cluster.stopping:
                 return state
@@ -102,6 +114,12 @@ def observe(state: Everything, event: Event, now: float) -> Everything:
             return state if troubles == state.cluster.troubles else state.with_cluster(troubles=troubles)
         case ExecutorLost() | Ticked():
             return state
+
+
+def _kept(session: Session) -> Session:
+    """What of a session is true in the next one as well: for how long something has been missing."""
+    before = session.offers_before
+    return Session(missing_since=session.missing_since, offers_seen=session.offers_seen, offers_before=before)
 
 
 def _offered(state: Everything, event: Offered, now: float) -> Everything:
@@ -204,11 +222,25 @@ def _finished(state: Everything, task: Task) -> Everything:
     """A client has ended it through the hub (`rc.shutdown`): it is wanted no more."""
     if task.group == CONTROLLER:
         return state if state.cluster.stopping else state.with_cluster(stopping="the controller was shut down")
-    wanted = state.cluster.spec.engines.get(task.group)
+    return _wanted_less(state, task.group)
+
+
+def _wanted_less(state: Everything, group: str) -> Everything:
+    wanted = state.cluster.spec.engines.get(group)
     if wanted is None or wanted.n == 0:
         return state
-    engines = {**state.cluster.spec.engines, task.group: replace(wanted, n=wanted.n - 1)}
+    engines = {**state.cluster.spec.engines, group: replace(wanted, n=wanted.n - 1)}
     return state.with_cluster(spec=replace(state.cluster.spec, engines=engines))
+
+
+def _engine_unwanted(state: Everything, event: EngineUnwanted) -> Everything:
+    """Its end is wanted from now on, so it counts no more; `plan` has it killed. One that didn't count lowers nothing."""
+    task = state.cluster.tasks.get(event.task_id)
+    if task is None or task.group == CONTROLLER or task.doomed:
+        return state
+    if not event.replace and task in policy.live(state.cluster, task.group):
+        state = _wanted_less(state, task.group)
+    return state.with_cluster(tasks={**state.cluster.tasks, task.id: replace(task, doomed=True)})
 
 
 def _avoid_ports(state: Everything, task: Task, event: Updated, now: float) -> Everything:
@@ -231,10 +263,10 @@ def _agents_listed(state: Everything, event: AgentsListed, now: float) -> Everyt
 
     What has run before waits: the agent that it needs is away, and may come back.
     """
-    state = state.with_session(agents=event.agents)
+    state = state.with_session(agents=event.agents, agents_hidden="")
     setbacks = dict(state.cluster.setbacks)
     for group in policy.demand(state, now):
-        message = policy.impossible(state.cluster, group, event.agents)
+        message = capacity.impossible(state.cluster, group, event.agents)
         if message and group not in state.cluster.proven:
             setbacks[group] = policy.gave_up(setbacks.get(group), now, message)
     return state.with_cluster(setbacks=setbacks)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .model import SCALARS, Agent, ControllerSpec, EngineSpec, Offer, Piece, Refusal, Resources
+from .model import SCALARS, ControllerSpec, EngineSpec, Offer, Piece, Refusal, Resources
 
 FUNNEL = ("role", "attributes", "draining", "failing", *SCALARS, "ports")
 
@@ -118,15 +118,6 @@ def stocks(offers: Iterable[Offer]) -> list[Stock]:
 
 def refusal(stock: Stock, group: str, lack: Lack, now: float) -> Refusal:
     return Refusal(group, stock.agent_id, stock.hostname, lack.reason, lack.wanted, lack.offered, now)
-
-
-def ever_fits(agent: Agent, spec: ControllerSpec | EngineSpec) -> Lack | None:
-    """What the whole agent, with nothing running on it, would lack for one task of this spec."""
-    wanted, ports = one_task(spec)
-    pieces = tuple(Piece(name, getattr(agent.total, name)) for name in SCALARS)
-    ranges = (Piece("ports", ranges=((1, agent.ports),)),) if agent.ports else ()
-    whole = Offer("", agent.id, agent.hostname, "", pieces + ranges, agent.attributes)
-    return Stock([whole]).lack(wanted, spec.constraints, ports)
 
 
 def one_task(spec: ControllerSpec | EngineSpec) -> tuple[Resources, int]:

@@ -20,7 +20,7 @@ from .messages import (
     Teardown,
     TellGone,
 )
-from .model import Cluster, Everything, State
+from .model import CONTROLLER, Cluster, Everything, State
 from .offers import stocks
 from .placement import Placement
 from .retire import retire
@@ -92,7 +92,8 @@ def _messages(state: Everything, now: float) -> Iterator[Action]:
             yield TellGone(hub.id, hub.executor_id, hub.agent_id, tuple(gone))
     engines = [t for name in cluster.spec.engines for t in policy.live(cluster, name)]
     if session.load_wanted:
-        running = {(t.executor_id, t.agent_id) for t in engines if t.state is State.RUNNING}
+        everybody = [*engines, *policy.live(cluster, CONTROLLER)]
+        running = {(t.executor_id, t.agent_id) for t in everybody if t.state is State.RUNNING}
         yield from (AskLoad(*executor) for executor in sorted(running))
     if controller is None:
         return

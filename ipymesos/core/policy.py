@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from .messages import Updated
 from .model import (
     CONTROLLER,
     GONE,
-    Agent,
     Cluster,
     ControllerSpec,
     EngineSpec,
@@ -19,7 +16,6 @@ from .model import (
     Task,
     Trouble,
 )
-from .offers import FUNNEL, ever_fits, one_task, show
 
 LAUNCH_TRIES = 3  # of a group that has never worked, before it is given up
 STEADY = 20.0  # seconds in which a running task makes up for earlier failures: what loops dies sooner
@@ -181,27 +177,3 @@ def describe_failure(cluster: Cluster, task: Task, event: Updated) -> str:
 def came_to_nothing(task: Task, event: Updated) -> bool:
     """Its container has ended before the executor spoke: only what it wrote into its sandbox says why."""
     return event.reason in SILENT_REASONS and task.state in (State.LAUNCHING, State.STAGING)
-
-
-def impossible(cluster: Cluster, group: str, agents: Sequence[Agent]) -> str:
-    """Why no agent could ever take one task of this group, nothing else running; empty if one could."""
-    spec = spec_of(cluster, group)
-    if spec is None or not agents:
-        return ""
-    lacks = [(agent, ever_fits(agent, spec)) for agent in agents]
-    if any(lack is None for _, lack in lacks):
-        return ""
-    # The agent that gets furthest through the funnel is the one worth naming.
-    agent, lack = max(
-        ((a, k) for a, k in lacks if k), key=lambda pair: (FUNNEL.index(pair[1].reason), pair[0].total.cpus)
-    )
-    need, ports = one_task(spec)
-    what = "the controller" if group == CONTROLLER else "one engine and its executor"
-    needs = ", ".join(
-        show(name, getattr(need, name)) for name in ("cpus", "mem", "disk", "gpus") if getattr(need, name)
-    )
-    more = f" and {ports} ports" if ports else ""
-    return (
-        f"no agent of this Mesos could ever fit {what} ({needs}{more}): "
-        f"the best, {agent.hostname}, has {lack.offered} in all, and {lack.wanted} are needed"
-    )

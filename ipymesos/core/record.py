@@ -77,6 +77,8 @@ def record(state: Everything, actions: Sequence[Action], now: float) -> Everythi
         offers={key: offer for key, offer in session.offers.items() if key not in answered},
         refusals={key: refused for key, refused in refusals.items() if key[0] in missing},
         missing_since={group: session.missing_since.get(group, now) for group in missing},
+        offers_seen=session.offers_seen + len(answered),
+        offers_before={group: session.offers_before.get(group, session.offers_seen) for group in missing},
     )
     return _with_demand(Everything(_changed(cluster, tasks, serial), session), now)
 

@@ -48,6 +48,7 @@ class _Get:
     session: Session
     path: str
     answered: Callable[[Any], None]
+    refused: Callable[[str], None]
 
 
 _Item = _Call | _Get | threading.Event | None  # an Event is set when its turn comes; None is the end
@@ -84,11 +85,11 @@ class Caller:
         else:
             self._queue.put(_Call(session, body["type"], json.dumps(body).encode()))
 
-    def get(self, path: str, answered: Callable[[Any], None]) -> None:
-        """GET a JSON document; what goes wrong is logged for the curious only."""
+    def get(self, path: str, answered: Callable[[Any], None], refused: Callable[[str], None]) -> None:
+        """GET a JSON document; `refused` is told why there is none, unless the connection was at fault."""
         session = self.session
         if session is not None:
-            self._queue.put(_Get(session, path, answered))
+            self._queue.put(_Get(session, path, answered, refused))
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was asked for so far has been sent or given up; whether that was so in time (s)."""
@@ -186,6 +187,7 @@ class Caller:
                 body = response.read()
             if response.status != 200:
                 log.debug("%s: HTTP %d", get.path, response.status)
+                get.refused(f"HTTP {response.status} {response.reason}")
                 return
             document = json.loads(body)
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import mesos
-from ..core.messages import Disconnected, Event, Subscribed
+from ..core.messages import AgentsHidden, Disconnected, Event, Subscribed
 from ..errors import IPyMesosError, MasterUnreachable, MesosError
 from ..masters import MESOS_PORT, Address, ZooKeeper, address, parse
 from .calls import Caller, Session
@@ -108,8 +108,8 @@ class Driver(MesosSchedulerDriver):
         self._asked, self._asked_in = preferences, session
 
     def list_agents(self) -> None:
-        """Ask for all agents; an AgentsListed follows, unless the master does not let us see them."""
-        self._caller.get("/master/slaves", self._on_agents)
+        """Ask for all agents; an AgentsListed follows, or an AgentsHidden."""
+        self._caller.get("/master/slaves", self._on_agents, lambda why: self._post(AgentsHidden(why)))
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was given to send() has been sent, or given up.

@@ -10,7 +10,7 @@ import base64
 import json
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from ..core.messages import (
@@ -22,11 +22,12 @@ from ..core.messages import (
     InverseRescinded,
     LoadTold,
     Offered,
+    QueuesTold,
     Rescinded,
     Subscribed,
     Updated,
 )
-from ..core.model import Agent, InverseOffer, Offer, Resources
+from ..core.model import Agent, InverseOffer, Offer, Resources, Usage
 from .resources import EPSILON, UNITS, merged, pieces
 
 Json = Mapping[str, Any]
@@ -186,14 +187,23 @@ def _said(data: str) -> Mapping[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _message(message: Json) -> LoadTold | None:
+def _message(message: Json) -> LoadTold | QueuesTold | None:
     said, body = _said(message["message"]["data"]), message["message"]
+    where = _id(body["executor_id"]), _id(body["agent_id"])
+    if isinstance(said.get("queues"), dict):
+        return _queues(*where, said["queues"])
     if not isinstance(said.get("load"), dict):
         return None
     load = tuple((str(task), float(seconds)) for task, seconds in said["load"].items())
-    if not all(math.isfinite(seconds) for _, seconds in load):
+    used = tuple((str(task), Usage(int(size) >> 20, float(cpu))) for task, (size, cpu) in said.get("used", {}).items())
+    if not all(math.isfinite(seconds) for seconds in (*(s for _, s in load), *(u.cpu for _, u in used))):
         raise ValueError("a load without end")
-    return LoadTold(_id(body["executor_id"]), _id(body["agent_id"]), load)
+    return LoadTold(*where, load, used)
+
+
+def _queues(executor_id: str, agent_id: str, said: Json) -> QueuesTold:
+    engines = tuple((int(engine_id), (int(one), int(two))) for engine_id, (one, two) in said["engines"].items())
+    return QueuesTold(executor_id, agent_id, int(said["waiting"]), int(said["done"]), engines)
 
 
 def _whole(value: object) -> bool:
@@ -236,17 +246,24 @@ def _agent(agent: Json, roles: Collection[str]) -> Agent:
     reserved = agent.get("reserved_resources", {})
     shares = [agent.get("unreserved_resources", agent["resources"])]
     shares += [reserved[role] for role in roles if role in reserved]
+    return Agent(
+        id=_text(agent["id"]),
+        hostname=_text(agent["hostname"]),
+        total=_sum(shares),
+        ports=sum(end - begin + 1 for share in shares for begin, end in _ranges(share.get("ports", "[]"))),
+        attributes=tuple((name, _listed(value)) for name, value in agent.get("attributes", {}).items()),
+        used=_sum([agent.get("used_resources", {})]),
+        kept=_sum([share for role, share in reserved.items() if role not in roles]),
+        active=bool(agent.get("active", True)) and not agent.get("deactivated", False),
+    )
+
+
+def _sum(shares: Iterable[Json]) -> Resources:
     amounts = {
         name: math.floor(sum(float(share.get(name, 0)) for share in shares) * unit + EPSILON)
         for name, unit in UNITS.items()
     }
-    return Agent(
-        id=_text(agent["id"]),
-        hostname=_text(agent["hostname"]),
-        total=Resources(**amounts),
-        ports=sum(end - begin + 1 for share in shares for begin, end in _ranges(share.get("ports", "[]"))),
-        attributes=tuple((name, _listed(value)) for name, value in agent.get("attributes", {}).items()),
-    )
+    return Resources(**amounts)
 
 
 def _ranges(text: str) -> tuple[tuple[int, int], ...]:

@@ -20,11 +20,12 @@ from ipymesos.core.messages import (
     InverseRescinded,
     LoadTold,
     Offered,
+    QueuesTold,
     Rescinded,
     Subscribed,
     Updated,
 )
-from ipymesos.core.model import Agent, InverseOffer, Offer, Piece, Resources
+from ipymesos.core.model import Agent, InverseOffer, Offer, Piece, Resources, Usage
 
 OFFER: dict[str, Any] = {
     "id": {"value": "o1"},
@@ -220,10 +221,30 @@ def message(data: Any) -> dict[str, Any]:
 def test_an_executor_tells_its_load() -> None:
     found = mesos.event(message(said(load={"engine-e-3": 12.5, "engine-e-4": 0, "engine-e-5": -1})))
     assert found == LoadTold("x1", "a1", (("engine-e-3", 12.5), ("engine-e-4", 0.0), ("engine-e-5", -1.0)))
+    found = mesos.event(message(said(load={"engine-e-3": 2}, used={"engine-e-3": [70 << 20, 1.5]})))
+    assert found == LoadTold("x1", "a1", (("engine-e-3", 2.0),), (("engine-e-3", Usage(70, 1.5)),))
+
+
+def test_a_controller_tells_its_queues() -> None:
+    found = mesos.event(message(said(queues={"waiting": 3, "done": 40, "engines": {"0": [1, 2]}})))
+    assert found == QueuesTold("x1", "a1", 3, 40, ((0, (1, 2)),))
 
 
 @pytest.mark.parametrize(
-    "data", ["", "aGk=", said(), said(load=[1]), said(load={"e": "x"}), said(load={"e": 1e999}), 7]
+    "data",
+    [
+        "",
+        "aGk=",
+        said(),
+        said(load=[1]),
+        said(load={"e": "x"}),
+        said(load={"e": 1e999}),
+        7,
+        said(load={}, used={"e": 1}),
+        said(load={}, used={"e": [1, 1e999]}),
+        said(queues={}),
+        said(queues={"waiting": 1, "done": 1, "engines": {"x": [1, 2]}}),
+    ],
 )
 def test_what_another_executor_says_is_no_load(data: Any) -> None:
     assert mesos.event(message(data)) is None
@@ -310,18 +331,20 @@ def test_listed_agents() -> None:
                     "ports": "[31000-31099, 31200-31299]",
                 },
                 "reserved_resources": {"ipy": {"cpus": 2.0, "ports": "[31100-31109]"}, "other": {"cpus": 0.5}},
+                "used_resources": {"cpus": 0.3, "mem": 1000.0, "ports": "[31000-31017]"},
             },
             {"id": "a2", "hostname": "h2", "active": False, "resources": {"cpus": 2.0}},
-            {"id": "a3", "hostname": "h3", "resources": {"cpus": 1.0}},
+            {"id": "a3", "hostname": "h3", "active": True, "deactivated": True, "resources": {"cpus": 1.0}},
         ]
     }
     attributes = (("rack", "r1"), ("level", "3"), ("rows", "[1-3,7-7]"), ("zones", "{a,b}"))
-    for roles, cpus, ports in ((("*",), 5500, 200), (("ipy",), 7500, 210)):
+    used = Resources(300, 1000)
+    for roles, cpus, ports, kept in ((("*",), 5500, 200, 2500), (("ipy",), 7500, 210, 500)):
         assert mesos.agents(listing, roles) == AgentsListed(
             (
-                Agent("a1", "h1", Resources(cpus, 3000, 100), ports, attributes),
-                Agent("a2", "h2", Resources(2000), 0),
-                Agent("a3", "h3", Resources(1000), 0),
+                Agent("a1", "h1", Resources(cpus, 3000, 100), ports, attributes, used, Resources(kept)),
+                Agent("a2", "h2", Resources(2000), 0, active=False),
+                Agent("a3", "h3", Resources(1000), 0, active=False),
             )
         )
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipymesos.core.model import Agent, Offer, Piece, Resources
-from ipymesos.core.offers import Lack, Stock, as_ranges, ever_fits, ports_needed, show, stocks, without
+from ipymesos.core.capacity import ever_fits
+from ipymesos.core.offers import Lack, Stock, as_ranges, ports_needed, show, stocks, without
 from tests.stories import CONTROLLER_SPEC, ENGINE, offer, with_attributes
 
 ONE = Resources(cpus=1000, mem=500)

@@ -297,7 +297,7 @@ def test_what_no_agent_could_ever_fit_fails_fast_and_says_which_is_largest():
     setback = state.cluster.setbacks["e"]
     assert setback.final and setback.message == (
         "no agent of this Mesos could ever fit one engine and its executor (64.1 cpus, 101 MB of memory): "
-        "the best, big, has 16 cpus in all, and 64.1 cpus are needed"
+        "the largest, big, has 16 cpus in all, and 64.1 cpus are needed"
     )
 
 
