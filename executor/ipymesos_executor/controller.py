@@ -17,6 +17,7 @@ from traitlets.config import Config
 
 from . import death, processes
 from .hub import Hub
+from .queues import answer
 from .redact import hide_in_logs
 from .scheduler import TaskScheduler
 
@@ -36,10 +37,11 @@ class Controller(upstream.IPController):
 
     name = "ipcontroller"
 
-    def __init__(self, payload: dict[str, Any], report: Report, **kwargs: Any) -> None:
+    def __init__(self, payload: dict[str, Any], report: Report, orders: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._payload = payload
         self._report = report
+        self._orders = orders  # the pipe by which we are asked
         self._stopping = False  # our processes are meant to end
 
     def load_secondary_config(self) -> None:
@@ -84,6 +86,7 @@ class Controller(upstream.IPController):
 
     def start(self) -> None:
         self.loop.add_callback(self._watch_children)
+        answer(self.loop, self._orders, self.hub, self._report)
         super().start()
 
     def _watch_children(self) -> None:
@@ -109,11 +112,11 @@ class Controller(upstream.IPController):
         super().handle_signal(sig, frame)
 
 
-def run(payload: dict[str, Any], report: Report) -> None:
+def run(payload: dict[str, Any], report: Report, orders: int) -> None:
     """Be the controller until its end."""
     hide_in_logs(secrets(payload))
     os.register_at_fork(after_in_child=processes.die_with_parent)  # its processes hold its ports open otherwise
-    app = Controller.instance(copy.deepcopy(payload), report, config=Config(DEFAULTS))
+    app = Controller.instance(copy.deepcopy(payload), report, orders, config=Config(DEFAULTS))
     app.initialize([f"--cluster-id={payload.get('cluster_id', '')}", *payload.get("args", ())])
     app.start()
 

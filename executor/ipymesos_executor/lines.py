@@ -10,14 +10,17 @@ NEWS: dict[str, dict[str, type]] = {
     "ready": {},
     "failed": {"message": str},
     "load": {"load": dict},
+    "queues": {"task": str, "queues": dict},
     "started": {"task": str, "pid": int},
     "registered": {"task": str, "engine_id": int, "controller": str, "address": dict},
     "known": {"task": str, "engine_id": int},
+    "checked": {"task": str, "found": dict},
     "leaving": {"task": str},
     "broken": {"task": str, "message": str},
     "exited": {"task": str, "status": int, "oom": str},
 }
-FROM_CHILDREN = ("registered", "known", "leaving", "broken")  # who is forked from it says these, and it passes them on
+# Who is forked from it says these, and it passes them on.
+FROM_CHILDREN = ("registered", "known", "checked", "leaving", "broken", "queues")
 
 
 def encode(message: dict[str, Any]) -> bytes:

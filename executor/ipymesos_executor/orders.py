@@ -3,7 +3,8 @@
 {"signal": number, "tasks": [ids] or null}: for engines whose control channel can't answer any more
 {"move": {"controller": task id, "engine_info": {... without keys}}, "tasks": [ids] or null}: for engines; answered with
     another TASK_RUNNING when it is done, however often it is said
-{"load": true}: answered with {"load": {task: seconds its present work has run, or minus how long it is idle}}
+{"load": true}: answered with {"load": {task: seconds its present work has run, or minus how long it is idle},
+    "used": {task: [resident bytes, CPU seconds]}}, and by a controller besides with {"queues": ...} (queues.py)
 {"gone": {"<engine id>": reason}, "controller": task id or absent}: these engines have died with their executor
 """
 

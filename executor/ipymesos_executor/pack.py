@@ -136,7 +136,11 @@ class Pack:
     def tell_load(self, seconds: dict[str, float]) -> None:
         """Of all engines; one that has not been forked yet is idle."""
         told = {task.id: seconds.get(task.id, 0) for task in self.tasks.values() if task.kind == "engine"}
-        self.updates.sendFrameworkMessage(base64.b64encode(json.dumps({"load": told}).encode()).decode())
+        pids = {task.pid: task.id for task in self.tasks.values() if task.pid is not None}  # each leads its session
+        self.tell({"load": told, "used": {pids[pid]: used for pid, used in processes.usage(pids).items()}})
+
+    def tell(self, content: dict[str, Any]) -> None:
+        self.updates.sendFrameworkMessage(base64.b64encode(json.dumps(content).encode()).decode())
 
     def shutdown(self, state: str, message: str, code: int = 0) -> None:
         """End every task with this state, and then the executor with this exit code."""
@@ -182,6 +186,14 @@ class Pack:
         task.running = True
         task.join(message["controller"], message["address"])
         self.say_running(task)
+
+    def _checked(self, task: Task, message: dict[str, Any]) -> None:
+        if task.kind == "check":
+            task.running = True
+            self.say(task.id, Verdict("TASK_RUNNING", json.dumps(message["found"])))
+
+    def _queues(self, task: Task, message: dict[str, Any]) -> None:
+        self.tell({"queues": message["queues"]})
 
     def _leaving(self, task: Task, message: dict[str, Any]) -> None:
         task.leaving = True

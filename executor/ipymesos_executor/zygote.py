@@ -6,13 +6,14 @@ It obeys the executor over a socket, one JSON object per line:
     {"do": "signal", "task": id, "signal": 15, "reason": text}    SIGKILL goes to the whole session of the child;
                                                                   `reason` (or "") is what the hub hears of its end
     {"do": "gone", "task": id or null, "reasons": {"<engine id>": text}}    tell this controller, or all: they died
-    {"do": "load"}
+    {"do": "load"}    a controller is asked for its queues as well
     {"do": "move", "task": id, "controller": id, "engine_info": {... without keys}}    join this controller instead
 
 and says {"event": ...} back: ready, failed (nothing can be forked, with message), started (pid), registered
-(engine_id, controller, address: its engine_info without keys, if not the payload's), leaving, broken (message), exited
-(status as of os.waitstatus_to_exitcode, oom: text), load (by task: seconds). When the executor's end of
-the socket closes, whatever the reason, the children are ended, and then the zygote ends.
+(engine_id, controller, address: its engine_info without keys, if not the payload's), checked (found: what a check has
+seen), leaving, broken (message), exited
+(status as of os.waitstatus_to_exitcode, oom: text), load (by task: seconds), queues (see queues.py). When the executor's
+end of the socket closes, whatever the reason, the children are ended, and then the zygote ends.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from . import child, death, load, preload, processes
+from . import check, child, death, load, logs, preload, processes
 from .helpers import Helpers
 from .lines import FROM_CHILDREN, Lines, encode, is_news
 from .tasks import by_controller
@@ -59,8 +60,9 @@ class Child:
     task: str
     pid: int
     payload: dict[str, Any] = field(repr=False)
+    log: str
     slot: int
-    orders: int  # the pipe by which an engine is told to move
+    orders: int  # the pipe by which an engine is told to move, and a controller is asked for its queues
     engine_id: int | None = None  # a controller's: the highest one it knows
     reason: str = ""  # why we have ended it
 
@@ -110,7 +112,7 @@ def _body(kind: str) -> Body:
         return run
     from .controller import run as run_controller
 
-    return lambda payload, report, orders: run_controller(payload, report)  # it never moves
+    return run_controller
 
 
 class Zygote:
@@ -120,6 +122,7 @@ class Zygote:
         self.children: dict[int, Child] = {}
         self.load = load.Load()
         self.memory = death.MemoryWatch()
+        self.bounds = logs.Bounds()
         self.helpers = Helpers(self.forget)
         self.reports, self.report_to = os.pipe()
         self.wake, self.wake_to = os.pipe()
@@ -144,6 +147,7 @@ class Zygote:
         """Wait for anything to happen and do what was asked; False when the executor has gone."""
         ready = {key.fileobj for key, _ in self.selector.select(MEMORY_POLL)}
         self.memory.look()
+        self.bounds.look(known.log for known in self.children.values())
         if self.wake in ready:
             os.read(self.wake, 4096)
         self.relay()
@@ -164,6 +168,7 @@ class Zygote:
                 elif command["do"] == "load":
                     seconds = {known.task: self.load.seconds(known.slot) for known in self.children.values()}
                     self.tell({"event": "load", "load": seconds})
+                    self.ask_controllers()
                 else:
                     self.signal(command["task"], command["signal"], command["reason"])
         return True
@@ -195,10 +200,11 @@ class Zygote:
             load.mine = self.load.mine(slot)
             self.forget()
             os.close(order_to)
-            child.run(lambda: self.body(payload, self.reporter(task), orders), log, parent)
+            body = check.run if payload["kind"] == "check" else self.body
+            child.run(lambda: body(payload, self.reporter(task), orders), log, parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
         os.close(orders)
-        self.children[pid] = Child(task, pid, payload, slot, order_to)
+        self.children[pid] = Child(task, pid, payload, log, slot, order_to)
         self.tell({"event": "started", "task": task, "pid": pid})
 
     def forget(self) -> None:
@@ -240,6 +246,14 @@ class Zygote:
                     os.write(known.orders, encode({"controller": controller, "engine_info": address}))
                 except (BlockingIOError, BrokenPipeError):
                     continue  # it has not read for long: the scheduler will repeat it; or it has ended
+
+    def ask_controllers(self) -> None:
+        for known in self.children.values():
+            if known.payload["kind"] == "controller":
+                try:
+                    os.write(known.orders, encode({"do": "queues"}))
+                except (BlockingIOError, BrokenPipeError):
+                    continue  # it has not read for long, or it has ended
 
     def signal(self, task: str, signum: int, reason: str) -> None:
         for known in self.children.values():

@@ -229,6 +229,22 @@ def test_load(pack: Pack) -> None:
     eventually(lambda: load()[task] <= 0)
 
 
+def test_the_controller_tells_its_queues(pack: Pack) -> None:
+    before = asked_queues(pack)
+    direct, balanced = pack.client[0].apply(work, 1), pack.client.load_balanced_view().map_async(work, [0.2] * 3 * N)
+    busy = eventually(lambda: (now := asked_queues(pack))["waiting"] > 0 and now)
+    assert busy["engines"]["0"][0] == 1 and sum(tasks for _, tasks in busy["engines"].values()) >= N - 1
+    direct.get(20)
+    balanced.get(20)
+    after = eventually(lambda: (now := asked_queues(pack))["done"] >= before["done"] + 1 + 3 * N and now)
+    assert (after["waiting"], after["engines"]) == (0, {})
+
+
+def asked_queues(pack: Pack) -> dict[str, Any]:
+    pack.controllers.command({"do": "load"})
+    return dict(pack.controllers.expect("queues")["queues"])
+
+
 def test_busy_time_is_counted_from_its_begin(pack: Pack) -> None:
     begun = time.monotonic()
     result = pack.client[0].apply(work, 1.5)

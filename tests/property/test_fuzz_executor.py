@@ -39,7 +39,7 @@ SAID: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 LINES = [
     {"event": "ready", "modules": 9, "threads": 1}, {"event": "failed", "message": "no"},
-    {"event": "load", "load": {"t1": 2.5}},
+    {"event": "load", "load": {"t1": 2.5}}, {"event": "queues", "task": "t1", "queues": {"waiting": 1}},
     *({"event": event, "task": task, **more} for task in ("t0", "t1") for event, more in SAID.items()),
 ]  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,25 @@ def test_load(world: World) -> None:
     _say(world, {"load": True})
     assert world.commands[-1] == {"do": "load"}
     world.hear("load", load={"e1": 12.5})
-    assert world.messages == [{"load": {"e1": 0}}, {"load": {"e1": 12.5, "e2": 0}}]
+    assert world.messages == [{"load": {"e1": 0}, "used": {}}, {"load": {"e1": 12.5, "e2": 0}, "used": {}}]
+
+
+def test_what_engines_use_is_told_with_the_load(world: World) -> None:
+    world.hear("ready")
+    world.launch("e1")
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        world.hear("started", "e1", pid=process.pid)
+        world.hear("load", load={"e1": 1})
+        process.kill()
+    resident, cpu = world.messages[-1]["used"]["e1"]
+    assert resident > 100_000 and 0 <= cpu < 5
+
+
+def test_queues_are_passed_on(world: World) -> None:
+    world.hear("ready")
+    world.launch("e1")
+    world.hear("queues", "e1", queues={"waiting": 2})
+    assert world.messages == [{"queues": {"waiting": 2}}]
 
 
 def test_engines_that_died_elsewhere(world: World) -> None:

@@ -10,16 +10,19 @@ from ipymesos.core.messages import (
     AskLoad,
     Decline,
     EnginesWanted,
+    EngineUnwanted,
     InverseOffered,
     InverseRescinded,
     Kill,
     LoadTold,
     LoadWanted,
     Offered,
+    QueuesTold,
+    Revive,
     TellGone,
     Ticked,
 )
-from ipymesos.core.model import CONTROLLER, Drain, InverseOffer, State, Trouble
+from ipymesos.core.model import CONTROLLER, Drain, InverseOffer, Load, Queues, State, Trouble, Usage
 from tests.stories import CONTROLLER_SPEC, ENGINE, launched, offer, running, start, status, step
 
 WINDOW = InverseOffer("i1", "a1", unavailable_from=1000.0, until=2000.0)
@@ -85,8 +88,48 @@ def test_all_of_a_set_end_without_a_question():
 def test_the_load_is_asked_for_whoever_wants_to_know():
     state, _ = running(2)
     state, actions = step(state, LoadWanted(), now=5.0)
-    assert actions == [AskLoad("pack-e-2", "a1")]
+    assert actions == [AskLoad("controller-1", "a1"), AskLoad("pack-e-2", "a1")]
     assert step(state, Ticked(), now=5.1)[1] == []
+
+
+def test_what_the_executors_answer_is_kept_until_the_next_answer():
+    state, (_, engine, _) = running(2)
+    told = LoadTold("pack-e-2", "a1", ((engine.id, 3.0),), ((engine.id, Usage(70, 1.5)),))
+    state, actions = step(state, told, now=6.0)
+    assert state.session.loads["pack-e-2"] == Load(6.0, {engine.id: 3.0}, {engine.id: Usage(70, 1.5)})
+    state, _ = step(state, QueuesTold("controller-1", "a1", 7, 120, ((0, (1, 2)),)), now=6.5)
+    assert state.session.queues == Queues("controller-1", 6.5, 7, 120, {0: (1, 2)}) and actions == []
+
+
+def test_an_engine_that_is_to_be_replaced_ends_and_another_one_comes():
+    state, (_, first, second) = running(2)
+    state, actions = step(state, EngineUnwanted(first.id, replace=True), now=5.0)
+    assert kills(actions) == [Kill(first.id, "a1")] and Revive() in actions
+    assert state.cluster.spec.engines["e"].n == 2
+    assert step(state, EngineUnwanted(first.id, replace=True), now=5.1)[0].cluster == state.cluster
+    state, actions = step(state, Offered((offer("o2"),)), now=6.0)
+    assert len(launched(actions)) == 1
+    state, actions = step(state, status(first, "KILLED"), now=7.0)
+    assert state.cluster.exits[-1].asked and not state.cluster.setbacks and second.id in state.cluster.tasks
+
+
+def test_an_engine_that_is_to_retire_lowers_the_wish_once():
+    state, (controller, first, second) = running(2)
+    state, actions = step(state, EngineUnwanted(first.id), now=5.0)
+    assert kills(actions) == [Kill(first.id, "a1")] and state.cluster.spec.engines["e"].n == 1
+    for again in (EngineUnwanted(first.id), EngineUnwanted("nobody"), EngineUnwanted(controller.id)):
+        assert step(state, again, now=5.1)[0].cluster == state.cluster
+    state, actions = step(state, status(first, "FINISHED"), now=6.0)
+    assert state.cluster.spec.engines["e"].n == 1 and not kills(actions) and second.id in state.cluster.tasks
+
+
+def test_one_that_counts_no_more_lowers_nothing():
+    state, (_, first, second) = running(2)
+    state, _ = step(state, status(first, "UNREACHABLE"), now=5.0)
+    state, actions = step(state, EngineUnwanted(first.id), now=5.5)
+    assert state.cluster.spec.engines["e"].n == 2 and not kills(actions)
+    state, actions = step(state, status(first, "RUNNING"), now=6.0)
+    assert kills(actions) == [Kill(first.id, "a1")]
 
 
 def test_engines_on_a_draining_agent_are_replaced_elsewhere_first():
