@@ -49,7 +49,7 @@ def _table() -> Iterator[tuple[int, int, int]]:
 
 
 def usage(sessions: Collection[int]) -> dict[int, tuple[int, float]]:
-    """What these sessions use: resident bytes, and the CPU seconds that they have had, of processes that have ended too.
+    """What these sessions use: resident bytes, and CPU seconds, those of children that have ended included.
 
     Pages that several processes share count in each. One look at /proc for all.
     """
