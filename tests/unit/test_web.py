@@ -315,9 +315,17 @@ def raw(live: Live, *pieces: bytes) -> bytes:
 HEAD = f"Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n".encode()
 
 
+def test_query_parameters_that_there_are_not_are_refused(live: Live) -> None:
+    status, answer, _ = live.ask("GET", "/api/v1/cluster?aftre=1")
+    message = "'aftre': there is no such query parameter here; allowed: after, timeout"
+    assert (status, answer) == (400, {"error": message})
+
+
 def test_a_head_that_is_too_large_is_hung_up_on(live: Live) -> None:
     most = b"x" * (LARGEST_HEAD - len(HEAD) - 200)
-    assert raw(live, b"GET /api/v1/cluster?" + most + b" HTTP/1.1\r\n" + HEAD + b"\r\n").startswith(b"HTTP/1.1 200")
+    assert raw(live, b"GET /api/v1/cluster HTTP/1.1\r\nX: " + most + b"\r\n" + HEAD + b"\r\n").startswith(
+        b"HTTP/1.1 200"
+    )
     assert raw(live, b"GET / HTTP/1.1\r\nX: " + most + b"\r\n" + HEAD + b"\r\n").startswith(b"HTTP/1.1 404")
     much = b"x" * LARGEST_HEAD
     assert b"200" not in raw(live, b"GET /api/v1/cluster?" + much + b" HTTP/1.1\r\n" + HEAD + b"\r\n")

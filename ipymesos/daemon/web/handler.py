@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from math import ceil
 from typing import Any, Protocol
 
@@ -45,6 +46,7 @@ class Handler(RequestHandler):
     """What all requests have in common: the checks before, JSON both ways, and the errors' shape."""
 
     takes = "application/json"
+    queries: tuple[str, ...] = ()  # the names that may stand behind the "?"
 
     def initialize(self, service: Service, gate: Gate) -> None:
         self.service, self.gate = service, gate
@@ -82,6 +84,9 @@ class Handler(RequestHandler):
         kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if seconds := self.gate.users.wait():
             self.slow_down(seconds)
+        elif unknown := sorted(set(self.request.query_arguments) - set(self.queries)):
+            allowed = ", ".join(self.queries) or "none"
+            self.refuse(400, f"{unknown[0][:50]!r}: there is no such query parameter here; allowed: {allowed}")
         elif self.request.body and kind != self.takes:
             self.refuse(415, f"Content-Type: {kind!r}; what is sent here must be {self.takes}")
 
@@ -152,6 +157,12 @@ def number(name: str, text: str) -> float:
     if not 0 <= value < 1e15:
         raise ConfigError(f"{name}: {text!r}; a number from 0 on is allowed")
     return value
+
+
+def whole(name: str, text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,15}", text, re.ASCII):
+        raise ConfigError(f"{name}: {text!r}; a whole number from 0 on is allowed")
+    return int(text)
 
 
 def log_request(handler: RequestHandler) -> None:

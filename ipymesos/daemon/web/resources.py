@@ -5,18 +5,21 @@ from __future__ import annotations
 import signal
 
 from ...errors import ConfigError
-from .handler import Handler, number
+from . import openapi
+from .handler import Handler, number, whole
 
 LONGEST_POLL = 300.0  # seconds
 MOST_ENGINES = 10_000
 
 
 class ClusterHandler(Handler):
+    queries = ("after", "timeout")
+
     async def get(self) -> None:
-        after = self.get_query_argument("after", "")
-        if after:
-            timeout = number("timeout", self.get_query_argument("timeout", "30"))
-            await self.service.changed(int(number("after", after)), min(timeout, LONGEST_POLL))
+        after = self.get_query_argument("after", None)
+        timeout = number("timeout", self.get_query_argument("timeout", "30"))
+        if after is not None:
+            await self.service.changed(whole("after", after), min(timeout, LONGEST_POLL))
         self.answer(self.service.status())
 
 
@@ -57,10 +60,16 @@ class StopHandler(Handler):
         self.answer(self.service.stop(reason))
 
 
+class DescriptionHandler(Handler):
+    def get(self) -> None:
+        self.answer(openapi.document())
+
+
 ROUTES: list[tuple[str, type[Handler]]] = [
     (r"/api/v1/cluster", ClusterHandler),
     (r"/api/v1/engines/([^/]+)", EnginesHandler),
     (r"/api/v1/engines/([^/]+)/signal", SignalHandler),
     (r"/api/v1/explain", ExplainHandler),
     (r"/api/v1/stop", StopHandler),
+    (r"/api/v1/openapi.json", DescriptionHandler),
 ]

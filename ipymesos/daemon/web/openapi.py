@@ -1,0 +1,206 @@
+"""The REST API as OpenAPI 3.1 says it: `GET /api/v1/openapi.json`, and a page of the documentation.
+
+Every resource has its entry in PATHS; a test compares them with the handlers, another asks a running daemon whatever
+the description allows and looks whether the answers are as described.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import __version__
+
+Schema = dict[str, Any]
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def obj(required: dict[str, Schema], optional: dict[str, Schema] | None = None, closed: bool = False) -> Schema:
+    """An object; a closed one has no other fields than these."""
+    made: Schema = {"type": "object", "required": list(required), "properties": {**required, **(optional or {})}}
+    return {**made, "additionalProperties": False} if closed else made
+
+
+def each(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def mapping(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
+
+
+def about(schema: Schema, description: str) -> Schema:
+    return {**schema, "description": description}
+
+
+TEXT: Schema = {"type": "string"}
+WHOLE: Schema = {"type": "integer"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "number"}
+SECONDS = {"type": "number", "description": "seconds"}
+FLAG: Schema = {"type": "boolean"}
+
+SCHEMAS: dict[str, Schema] = {
+    "Error": obj({"error": about(TEXT, "a sentence that names what is wrong and what is allowed")}),
+    "Controller": obj(
+        {
+            "state": about(TEXT, "waiting, failed, or the state of its task"),
+            "task": TEXT,
+            "agent": about(TEXT, "host name"),
+            "agent_id": TEXT,
+            "host": about(TEXT, "the address on which it listens"),
+            "ports": each(COUNT),
+            "message": TEXT,
+        }
+    ),
+    "Engine": obj(
+        {
+            "task": TEXT,
+            "state": {"enum": ["launching", "starting", "running", "unreachable", "killing"]},
+            "agent": TEXT,
+            "agent_id": TEXT,
+            "container": about(TEXT, "the executor of its pack"),
+            "engine_id": about({"type": ["integer", "null"]}, "the hub's number, once it is registered there"),
+            "since": about(NUMBER, "of its state, in the scheduler's own seconds (see `now`)"),
+            "message": TEXT,
+        }
+    ),
+    "EngineSet": obj(
+        {
+            "wanted": COUNT,
+            "running": about(COUNT, "registered with the controller that serves clients"),
+            "state": {"enum": ["waiting", "running", "failed", "stopping"]},
+            "message": TEXT,
+            "tasks": each(ref("Engine")),
+        }
+    ),
+    "Status": obj(
+        {
+            "version": about(COUNT, "grows with every change"),
+            "name": TEXT,
+            "cluster_id": TEXT,
+            "pid": COUNT,
+            "ipymesos": about(TEXT, "version"),
+            "master": TEXT,
+            "framework_id": TEXT,
+            "connected": FLAG,
+            "state": {"enum": ["starting", "running", "stopping"]},
+            "error": about(TEXT, "why the scheduler ends"),
+            "trouble": about(TEXT, "what can't be done at the moment, and is tried again"),
+            "now": about(NUMBER, "seconds on the scheduler's own clock, which every other time of this answer is of"),
+            "controller": ref("Controller"),
+            "engines": mapping(ref("EngineSet")),
+            "explain": about(TEXT, "one line: what is waited for"),
+            "exits": each(obj({"task": TEXT, "group": TEXT, "agent": TEXT, "reason": TEXT, "message": TEXT})),
+        }
+    ),
+    "Explanation": obj({"summary": TEXT, "text": TEXT, "groups": each({"type": "object"})}),
+}
+
+
+def answer(schema: Schema, what: str) -> dict[str, Any]:
+    return {"description": what, "content": {"application/json": {"schema": schema}}}
+
+
+def operation(summary: str, good: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Whoever has the token may ask; the other answers are the same everywhere."""
+    bad = {
+        "400": "something in the request makes no sense",
+        "401": "the token is missing or wrong",
+        "403": "the Host or Origin header names another server",
+        "429": "too many requests at once; Retry-After says when to come again, in seconds",
+    }
+    if "requestBody" in more:
+        bad["415"] = "the body isn't declared as application/json"
+    responses = {"200": good, **{code: answer(ref("Error"), what) for code, what in bad.items()}}
+    return {"summary": summary, "responses": responses, **more}
+
+
+def body(schema: Schema) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def query(name: str, schema: Schema, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def inpath(name: str, schema: Schema, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": schema, "description": description}
+
+
+ENGINE_SET = inpath("name", {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$"}, "of the engine set")
+
+PATHS: dict[str, dict[str, Any]] = {
+    "/api/v1/cluster": {
+        "get": operation(
+            "The state of the cluster",
+            answer(ref("Status"), "the state"),
+            parameters=[
+                query("after", COUNT, "wait until the version is another one"),
+                query("timeout", {"type": "number", "minimum": 0}, "how long, at most; seconds (default 30, most 300)"),
+            ],
+        ),
+    },
+    "/api/v1/engines/{name}": {
+        "put": operation(
+            "Let an engine set have n engines; it is made if there is none of this name",
+            answer(ref("EngineSet"), "the engine set"),
+            parameters=[ENGINE_SET],
+            requestBody=body(
+                obj(
+                    {"n": {"type": "integer", "minimum": 0, "maximum": 10_000}},
+                    {
+                        "options": about(
+                            {"type": ["object", "null"]}, "options of MesosLauncher that differ for this set"
+                        ),
+                        "engine_args": about(
+                            {"type": ["array", "null"], "items": TEXT}, "further arguments of ipengine"
+                        ),
+                    },
+                    closed=True,
+                )
+            ),
+        ),
+        "delete": operation(
+            "End an engine set", answer(ref("EngineSet"), "what is left of it"), parameters=[ENGINE_SET]
+        ),
+    },
+    "/api/v1/engines/{name}/signal": {
+        "post": operation(
+            "Send a signal to every engine process of the set",
+            answer(obj({"signal": WHOLE, "engines": COUNT}), "how many engines it was sent to"),
+            parameters=[ENGINE_SET],
+            requestBody=body(obj({"signal": {"type": "integer", "minimum": 0, "maximum": 64}}, closed=True)),
+        ),
+    },
+    "/api/v1/explain": {
+        "get": operation("Why something waits", answer(ref("Explanation"), "for each thing that is not complete")),
+    },
+    "/api/v1/stop": {
+        "post": operation(
+            "End the cluster",
+            answer(obj({"state": TEXT, "reason": TEXT}), "it is stopping"),
+            requestBody=body(obj({}, {"reason": {"type": "string", "maxLength": 500}}, closed=True)),
+        ),
+    },
+    "/api/v1/openapi.json": {
+        "get": operation("This description", answer({"type": "object"}, "an OpenAPI 3.1 document")),
+    },
+}
+
+
+def document() -> dict[str, Any]:
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "ipymesos",
+            "version": __version__,
+            "description": "One cluster's scheduler. Its address and token are in the daemon file of the profile,"
+            " security/ipymesos*.json. Fields may be added; none is taken away or changed within /api/v1.",
+        },
+        "security": [{"token": []}],
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}, "schemas": SCHEMAS},
+        "paths": PATHS,
+    }
