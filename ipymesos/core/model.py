@@ -187,6 +187,12 @@ class Exit:
     reason: str = ""
     message: str = ""
     asked: bool = False
+    engine_id: int | None = None
+    # Where its sandbox is, as long as its agent keeps it.
+    agent_id: str = ""
+    endpoint: str = ""
+    framework_id: str = ""
+    executor_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,7 @@ class Setback:
     message: str
     final: bool = False
     executor_id: str = ""  # the last executor that failed: the tasks of one pack fail together and count once
+    words: str = ""  # what the last container that failed has written last, in lines
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,21 @@ def _ended(state: Everything, task: Task, event: Updated, now: float) -> Everyth
     """Drop a task, note its exit, and what its end says about the next try."""
     cluster = state.cluster
     asked = task.doomed or event.state in ("TASK_FINISHED", "TASK_KILLED") or bool(cluster.stopping)
-    end = Exit(task.id, task.group, task.hostname, now, event.state, event.reason, event.message, asked)
+    end = Exit(
+        task_id=task.id,
+        group=task.group,
+        hostname=task.hostname,
+        at=now,
+        state=event.state,
+        reason=event.reason,
+        message=event.message,
+        asked=asked,
+        engine_id=task.engine_id,
+        agent_id=task.agent_id,
+        endpoint=task.endpoint,
+        framework_id=cluster.framework_id,
+        executor_id=task.executor_id,
+    )
     tasks = _but(cluster.tasks, task.id)
     state = state.with_cluster(tasks=tasks, exits=(*cluster.exits, end)[-EXITS_KEPT:])
     if not any(other.executor_id == task.executor_id for other in tasks.values()):
