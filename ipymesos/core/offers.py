@@ -49,9 +49,12 @@ class Stock:
         self.unavailable_from = first.unavailable_from
         self.failing = ""  # why this agent is left alone for a while
         self._pieces = sorted((p for offer in offers for p in offer.pieces), key=lambda p: not p.reserved)
+        self._amounts: dict[str, int] = {}  # of scalars, all pieces of a name together
+        for piece in self._pieces:
+            self._amounts[piece.name] = self._amounts.get(piece.name, 0) + piece.amount
 
     def amount(self, name: str) -> int:
-        return sum(piece.amount for piece in self._pieces if piece.name == name)
+        return self._amounts.get(name, 0)
 
     def free_ports(self, avoid: Collection[int]) -> int:
         ranges = [r for piece in self._pieces if piece.name == "ports" for r in piece.ranges]
@@ -70,7 +73,7 @@ class Stock:
         if self.failing:
             return Lack("failing", "an agent on which launches work", self.failing)
         for name in SCALARS:
-            if self.amount(name) < getattr(wanted, name):
+            if self._amounts.get(name, 0) < getattr(wanted, name):
                 return Lack(name, show(name, getattr(wanted, name)), show(name, self.amount(name)))
         if ports and self.free_ports(avoid) < ports:
             return Lack("ports", f"{ports} ports", f"{self.free_ports(avoid)} ports")
@@ -84,8 +87,9 @@ class Stock:
             for i, piece in enumerate(self._pieces):
                 part = min(need, piece.amount) if piece.name == name else 0
                 if part:
-                    taken.append(replace(piece, amount=part))
-                    self._pieces[i] = replace(piece, amount=piece.amount - part)
+                    taken.append(Piece(name, part, (), piece.origin, piece.reserved))
+                    self._pieces[i] = Piece(name, piece.amount - part, (), piece.origin, piece.reserved)
+                    self._amounts[name] -= part
                     need -= part
         return tuple(taken)
 

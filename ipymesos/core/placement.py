@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from . import policy
 from .messages import Action, Decline, Launch
-from .model import CONTROLLER, Cluster, ControllerSpec, EngineSpec, Everything, Piece, Refusal, State, Task
-from .offers import EXECUTOR_SHARE, Lack, Stock, one_task, ports_needed, refusal
+from .model import CONTROLLER, Cluster, ControllerSpec, EngineSpec, Everything, Piece, Refusal, Resources, State, Task
+from .offers import EXECUTOR_SHARE, Stock, one_task, refusal
 
 LONG_REFUSAL = 3600.0  # seconds; only offers no better than the refused one are held back, and REVIVE ends it
 SHORT_REFUSAL = 1.0  # seconds; after a launch, while more is wanted
@@ -21,10 +21,16 @@ class Placement:
     state: Everything
     missing: dict[str, int]
     now: float
-    actions: list[Action] = field(default_factory=list)
+    launches: list[Launch] = field(default_factory=list)
+    declined: list[str] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)  # of what is declined
 
     def __post_init__(self) -> None:
         self.cluster: Cluster = self.state.cluster
+        groups = sorted(self.missing, key=lambda group: group != CONTROLLER)
+        specs = ((group, policy.spec_of(self.cluster, group)) for group in groups)
+        self._wanted = [(group, spec, *one_task(spec)) for group, spec in specs if spec is not None]
+        self._failing = policy.failing(self.state, self.now)
         self._former = policy.former(self.cluster)
         self.serial = self.cluster.serial
         controller = self.cluster.controller
@@ -49,27 +55,37 @@ class Placement:
             offered,
             key=lambda s: ((s.agent_id, s.role) not in homes, -s.amount("cpus"), -s.amount("mem"), s.agent_id),
         )
-        spec = self.cluster.spec.controller
-        if CONTROLLER in self.missing and spec is not None:
-            by_size.sort(key=lambda s: self._controller_lack(s, spec) is not None)
+        for stock in by_size:
+            stock.failing = self._failing.get(stock.agent_id, "")
+        for _, spec, least, ports in self._wanted:
+            if isinstance(spec, ControllerSpec):
+                able = next((s for s in by_size if not s.lack(least, spec.constraints, ports, self._avoided(s))), None)
+                by_size.sort(key=lambda s: s is not able)
         return by_size
+
+    @property
+    def actions(self) -> list[Action]:
+        """The answers to all offers: one call for what is declined, however many they are."""
+        declined = Decline(tuple(self.declined), LONG_REFUSAL, tuple(self.refusals))
+        return [*self.launches, declined] if self.declined else [*self.launches]
 
     def spend(self, stock: Stock) -> None:
         """Launch on this agent whatever fits and is missing; refuse the rest, with reasons."""
         tasks: list[Task] = []
         refusals: list[Refusal] = []
-        stock.failing = policy.failing(self.state, stock.agent_id, self.now)
-        for group in sorted(self.missing, key=lambda g: g != CONTROLLER):
-            spec = policy.spec_of(self.cluster, group)
+        for group, spec, least, ports in self._wanted:
+            if not self.missing[group]:
+                continue
             if isinstance(spec, ControllerSpec):
-                self._controller(stock, spec, tasks, refusals)
-            elif isinstance(spec, EngineSpec):
-                self._engines(stock, group, spec, tasks, refusals)
-        refuse = SHORT_REFUSAL if tasks and any(self.missing.values()) else LONG_REFUSAL
+                self._controller(stock, spec, least, ports, tasks, refusals)
+            else:
+                self._engines(stock, group, spec, least, tasks, refusals)
         if tasks:
-            self.actions.append(Launch(stock.offer_ids, tuple(tasks), self.serial, refuse, tuple(refusals)))
+            refuse = SHORT_REFUSAL if any(self.missing.values()) else LONG_REFUSAL
+            self.launches.append(Launch(stock.offer_ids, tuple(tasks), self.serial, refuse, tuple(refusals)))
         else:
-            self.actions.append(Decline(stock.offer_ids, refuse, tuple(refusals)))
+            self.declined += stock.offer_ids
+            self.refusals += refusals
 
     def _avoided(self, stock: Stock) -> set[int]:
         """Ports to leave alone: those that rest, and those where engines still look for a controller that has gone, as
@@ -77,25 +93,36 @@ class Placement:
         resting = {port for port, until in self.cluster.busy_ports.get(stock.ip, {}).items() if until > self.now}
         return resting.union(*(place.ports for place in self._former.values() if place.ip == stock.ip))
 
-    def _controller_lack(self, stock: Stock, spec: ControllerSpec) -> Lack | None:
-        wanted, ports = one_task(spec)
-        return stock.lack(wanted, spec.constraints, ports, self._avoided(stock))
-
-    def _controller(self, stock: Stock, spec: ControllerSpec, tasks: list[Task], refusals: list[Refusal]) -> None:
-        if not self.missing[CONTROLLER]:
-            return
-        lack = self._controller_lack(stock, spec)
+    def _controller(
+        self,
+        stock: Stock,
+        spec: ControllerSpec,
+        least: Resources,
+        n_ports: int,
+        tasks: list[Task],
+        refusals: list[Refusal],
+    ) -> None:
+        avoided = self._avoided(stock)
+        lack = stock.lack(least, spec.constraints, n_ports, avoided)
         if lack is not None:
             refusals.append(refusal(stock, CONTROLLER, lack, self.now))
             return
         executor_pieces, pieces = stock.take(EXECUTOR_SHARE), stock.take(spec.resources)
-        port_pieces, ports = stock.take_ports(ports_needed(spec.depth), self._avoided(stock))
+        port_pieces, ports = stock.take_ports(n_ports, avoided)
         name = self._next(CONTROLLER)
         tasks.append(self._task(stock, CONTROLLER, name, name, pieces + port_pieces, executor_pieces, ports))
         self.missing[CONTROLLER] = 0
         self.controller_id = name
 
-    def _engines(self, stock: Stock, group: str, spec: EngineSpec, tasks: list[Task], refusals: list[Refusal]) -> None:
+    def _engines(
+        self,
+        stock: Stock,
+        group: str,
+        spec: EngineSpec,
+        least: Resources,
+        tasks: list[Task],
+        refusals: list[Refusal],
+    ) -> None:
         if not self.controller_id:
             return  # nothing to join yet, and this agent has not been able to take the controller
         revision = self.cluster.spec.engines[group].revision
@@ -103,8 +130,7 @@ class Placement:
             pack = self._packs.get((group, revision, stock.agent_id, stock.role))
             if pack is not None and not self._has_room(group, pack):
                 pack = None
-            needed = spec.resources if pack else spec.resources + spec.pack
-            lack = stock.lack(needed, spec.constraints)
+            lack = stock.lack(spec.resources if pack else least, spec.constraints)
             if lack is not None:
                 refusals.append(refusal(stock, group, lack, self.now))
                 return

@@ -120,7 +120,7 @@ def setback(cluster: Cluster, task: Task, event: Updated, now: float) -> Setback
     if task.state is State.RUNNING and now - task.since >= STEADY:
         old = None
     if event.final or event.state == "TASK_ERROR":  # Mesos will not take such a task, however often it is sent
-        return gave_up(old, now, describe_failure(cluster, task, event), task.executor_id)
+        return gave_up(old, now, describe_failure(cluster, task, event), task.executor_id, event.words)
     if event.reason in FREE_REASONS or event.busy_ports or event.state in ("TASK_UNKNOWN", "TASK_GONE"):
         return old
     if old and (old.final or old.executor_id == task.executor_id):
@@ -128,12 +128,12 @@ def setback(cluster: Cluster, task: Task, event: Updated, now: float) -> Setback
     message = describe_failure(cluster, task, event)
     failures = old.failures + 1 if old else 1
     if task.group not in cluster.proven and failures >= LAUNCH_TRIES:
-        return gave_up(old, now, f"{message} (tried {failures} times)", task.executor_id)
+        return gave_up(old, now, f"{message} (tried {failures} times)", task.executor_id, event.words)
     # The first failure of something that has worked costs nothing: it is replaced at once.
     worked = task.group in cluster.proven
     steps = failures - 2 if worked else failures - 1
     delay = 0.0 if steps < 0 else min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**steps)
-    return Setback(failures, now + delay, message, executor_id=task.executor_id)
+    return Setback(failures, now + delay, message, executor_id=task.executor_id, words=event.words)
 
 
 def trouble(cluster: Cluster, task: Task, event: Updated, now: float) -> Trouble | None:
@@ -148,17 +148,16 @@ def trouble(cluster: Cluster, task: Task, event: Updated, now: float) -> Trouble
     return Trouble(failures, now + rest, task.executor_id)
 
 
-def failing(state: Everything, agent_id: str, now: float) -> str:
-    """Why an agent is left alone for now; empty if it isn't, or if all agents fail alike: then it's not the agent."""
-    troubles = state.cluster.troubles
-    rests = {name for name, known in troubles.items() if known.until > now}
-    if agent_id not in rests or not state.session.seen - rests:
-        return ""
-    return f"one on which {troubles[agent_id].failures} launches have failed"
+def failing(state: Everything, now: float) -> dict[str, str]:
+    """The agents that are left alone for now, and why; none if all agents fail alike: then it's not the agents."""
+    rests = {name: known for name, known in state.cluster.troubles.items() if known.until > now}
+    if not rests or not state.session.seen - rests.keys():
+        return {}
+    return {name: f"one on which {known.failures} launches have failed" for name, known in rests.items()}
 
 
-def gave_up(old: Setback | None, now: float, message: str, executor_id: str = "") -> Setback:
-    return Setback((old.failures if old else 0) + 1, now, message, final=True, executor_id=executor_id)
+def gave_up(old: Setback | None, now: float, message: str, executor_id: str = "", words: str = "") -> Setback:
+    return Setback((old.failures if old else 0) + 1, now, message, True, executor_id, words)
 
 
 def describe_failure(cluster: Cluster, task: Task, event: Updated) -> str:
