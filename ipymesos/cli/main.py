@@ -26,6 +26,7 @@ COMMANDS = {
     "explain": "say why something waits: what was offered, and what it lacked",
     "local": "run a real Mesos on this machine until interrupted",
     "demo": "see it work: a private Mesos, four engines, a computation",
+    "completion": "print a script by which bash, zsh or tcsh completes commands and options",
 }
 
 DESCRIPTION = """\
@@ -37,16 +38,17 @@ on it; `ipyparallel.Client()` in another terminal then computes on them.
 
 EPILOG = """\
 Where the cluster is looked for: --profile NAME, or --profile-dir DIRECTORY, and --cluster-id ID when a profile has
-several. The exit code is 0 when all went well; 2: an option makes no sense, 3: the state can't be kept, 5: the master
-can't be reached, 6: it doesn't let us in, 7: it refuses the framework, 8: it has removed it, 9: the controller or the
-engines can't be launched, 10: already running, 11: not running.
+several. The exit code is 0 when all went well; 1: something else than what follows, 2: an option makes no sense, 3: the
+state can't be kept, 4: trouble with the master, 5: it can't be reached, 6: it doesn't let us in, 7: it refuses the
+framework, 8: it has removed it, 9: the controller or the engines can't be launched, 10: already running, 11: not
+running, 130: interrupted.
 """
 
 
-def parser(only: str = "") -> argparse.ArgumentParser:
+def parser(only: str = "", prog: str = "python -m ipymesos") -> argparse.ArgumentParser:
     """With every command; `only` is the one that is used, the others needn't have their arguments."""
     main = Parser(
-        prog="python -m ipymesos",
+        prog=prog,
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

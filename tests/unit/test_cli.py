@@ -6,6 +6,8 @@ import argparse
 import json
 import logging
 import os
+import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,3 +235,19 @@ def test_how_to_connect() -> None:
     assert line().endswith("ipp.Client()")
     assert line(profile="mesos", cluster_id="x").endswith("ipp.Client(profile='mesos', cluster_id='x')")
     assert line(profile_dir="/a b").endswith("ipp.Client(profile_dir='/a b')")
+
+
+def test_bash_completes_commands_options_and_their_values(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, script, _ = run(capsys, "completion", "bash")
+    assert code == 0
+    (tmp_path / "completion").write_text(script)
+
+    def completed(*words: str) -> list[str]:
+        line = " ".join(shlex.quote(word) for word in words)
+        ask = f"COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _shtab_ipymesos; echo ${{COMPREPLY[@]}}"
+        shell = ["bash", "--norc", "-c", f"source {tmp_path}/completion; {ask}"]
+        return subprocess.run(shell, capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("ipymesos", "sta") == ["start", "status"]
+    assert completed("ipymesos", "start", "--mem") == ["--memory"]
+    assert completed("ipymesos", "explain", "--output", "") == ["text", "json"]
