@@ -23,23 +23,23 @@ from .messages import (
     Teardown,
     TellGone,
 )
-from .model import Cluster, Everything, Session
+from .model import Everything, Refusal, Task
 
 
 def record(state: Everything, actions: Sequence[Action], now: float) -> Everything:
     """The state after `actions`. A call proves nothing: only a status update moves a task."""
     cluster, session = state.cluster, state.session
-    tasks = dict(cluster.tasks)
+    tasks: dict[str, Task] = {}  # that are new, or are told to end
     answered: set[str] = set()
-    refusals = dict(session.refusals)
+    refusals: dict[tuple[str, str], Refusal] = {}
     serial = cluster.serial
     for action in actions:
         match action:
             case Launch():
                 tasks.update({task.id: task for task in action.tasks})
                 serial = max(serial, action.serial)
-            case Kill() if action.task_id in tasks:
-                tasks[action.task_id] = replace(tasks[action.task_id], doomed=True, kill_sent_at=now)
+            case Kill() if action.task_id in cluster.tasks:
+                tasks[action.task_id] = replace(cluster.tasks[action.task_id], doomed=True, kill_sent_at=now)
             case Kill():
                 session = replace(session, unknown={k: v for k, v in session.unknown.items() if k != action.task_id})
             case Move():
@@ -71,25 +71,22 @@ def record(state: Everything, actions: Sequence[Action], now: float) -> Everythi
         if isinstance(action, (Launch, Decline)):
             answered.update(action.offer_ids)
             refusals.update({(r.group, r.agent_id): r for r in action.refusals})
-    missing = policy.missing(replace(cluster, tasks=tasks))
-    session = replace(
-        session,
-        offers={key: offer for key, offer in session.offers.items() if key not in answered},
-        refusals={key: refused for key, refused in refusals.items() if key[0] in missing},
+    # The very same object when nothing durable has changed, so that nothing is saved for nothing; and for what is big
+    # but didn't change.
+    if tasks:
+        cluster = replace(cluster, tasks={**cluster.tasks, **tasks}, serial=serial)
+    missing = policy.missing(cluster)
+    offers = session.offers
+    if answered:
+        offers = {key: offer for key, offer in offers.items() if key not in answered}
+    if refusals or any(group not in missing for group, _ in session.refusals):
+        known = {**session.refusals, **refusals}
+        session = replace(session, refusals={key: refused for key, refused in known.items() if key[0] in missing})
+    state = Everything(cluster, session)
+    return state.with_session(
+        offers=offers,
         missing_since={group: session.missing_since.get(group, now) for group in missing},
         offers_seen=session.offers_seen + len(answered),
         offers_before={group: session.offers_before.get(group, session.offers_seen) for group in missing},
+        demand=policy.demand(state, now),
     )
-    return _with_demand(Everything(_changed(cluster, tasks, serial), session), now)
-
-
-def _changed(cluster: Cluster, tasks: dict, serial: int) -> Cluster:  # type: ignore[type-arg]
-    """The very same object when nothing durable has changed, so that nothing is saved for nothing."""
-    if tasks == cluster.tasks and serial == cluster.serial:
-        return cluster
-    return replace(cluster, tasks=tasks, serial=serial)
-
-
-def _with_demand(state: Everything, now: float) -> Everything:
-    session: Session = replace(state.session, demand=policy.demand(state, now))
-    return replace(state, session=session)
