@@ -15,12 +15,13 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from .daemonfile import DaemonFile, began
-from .errors import ConfigError, IPyMesosError, NotRunning, from_exit_code
+from .errors import ConfigError, Gone, IPyMesosError, NotRunning, Unreadable, from_exit_code
 from .paths import Paths
 from .tls import PinnedConnection
 
 TRIES = 5  # of a request for which the daemon has no time
 LONGEST_REST = 5.0  # seconds between two of them
+REFUSALS = {400: ConfigError, 404: ConfigError, 413: ConfigError, 410: Gone, 502: Unreadable}  # by HTTP's number
 
 
 class Daemon:
@@ -132,6 +133,23 @@ class Daemon:
     def explain(self) -> dict[str, Any]:
         return self._call("GET", "explain")
 
+    def logs(self) -> dict[str, Any]:
+        """Whose logs there are, of tasks that have ended lately as well: {"scheduler": path, "logs": [...]}."""
+        return self._call("GET", "logs")
+
+    def log(
+        self, name: str, *, tail: int | None = None, offset: int | None = None, stream: str = "log"
+    ) -> dict[str, Any]:
+        """A piece of the log of "controller", "scheduler", an engine's number or a task's id: its `text`, and `next`,
+        the offset of what follows. The last `tail` lines, or what there is from `offset` (bytes) on, else the end.
+
+        `stream`: "log" is the task's own; "stdout" and "stderr" are its container's. Gone when the agent has it no
+        longer, Unreadable when it can't be asked.
+        """
+        asked = {"stream": stream, "tail": tail, "offset": offset}
+        query = urlencode({key: value for key, value in asked.items() if value is not None})
+        return self._call("GET", f"logs/{quote(str(name), safe='')}?{query}")
+
     def stop(self, reason: str = "") -> dict[str, Any]:
         """Ask for the end of the cluster, and don't wait for it: see join()."""
         return self._call("POST", "stop", {"reason": reason})
@@ -158,7 +176,7 @@ class Daemon:
             return self._call(method, path, body, wait, tries - 1)
         if response.status >= 400:
             message = str(answer.get("error", response.reason))
-            raise (ConfigError if response.status in (400, 404, 413) else IPyMesosError)(message)
+            raise REFUSALS.get(response.status, IPyMesosError)(message)
         return dict(answer)
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:

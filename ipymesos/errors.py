@@ -10,7 +10,9 @@
     │   ├── SubscriptionRefused 7   400 or an ERROR event: a role that isn't allowed, a malformed framework
     │   └── FrameworkRemoved 8      the master has forgotten this framework id: it was torn down or failed over too late
     ├── StartFailed 9          the controller or the engines can't be launched, and another try can't help
-    └── NotRunning 11          there is no daemon for this profile and cluster id
+    ├── NotRunning 11          there is no daemon for this profile and cluster id
+    └── Unreadable 12          a log that its agent doesn't give us
+        └── Gone                    as there is no such file, or no longer
 
 "Doesn't fit", "isn't connected" and "the same update again" are values, not errors. The messages are sentences for
 the person in front of the terminal. An exit code means the same in the command line, in the daemon file and to the
@@ -64,6 +66,14 @@ class StartFailed(IPyMesosError):
 
 class NotRunning(IPyMesosError):
     exit_code = 11
+
+
+class Unreadable(IPyMesosError):
+    exit_code = 12
+
+
+class Gone(Unreadable):
+    pass
 
 
 def from_exit_code(code: int, message: str) -> IPyMesosError:

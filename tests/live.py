@@ -19,6 +19,7 @@ from ipymesos.core.model import Cluster, Everything
 from ipymesos.daemon.clock import SteadyClock
 from ipymesos.daemon.orphan import Orphan
 from ipymesos.daemon.owner import Owner
+from ipymesos.daemon.sandbox import Files, Logs
 from ipymesos.daemon.service import ClusterService
 from ipymesos.daemon.start import Start
 from ipymesos.daemon.web.page import PageHandler
@@ -41,6 +42,7 @@ class Behind:
         self.trouble = ""
         state = Everything(Cluster("test", self.start.spec))
         self.owner = Owner(state, live.saved.append, lambda actions, _: live.sent.extend(actions), live.broken.append)
+        self.logs = Logs(lambda: self.owner.state.cluster, Files(timeout=2.0), None)
         self.orphan = Orphan(self.owner, SteadyClock(), 0.0)
 
     def tell_executors(self, calls: list[dict[str, object]]) -> None:

@@ -47,7 +47,7 @@ from .orphan import Orphan
 from .owner import Owner
 from .private import in_thread, master_of
 from .published import Published
-from .sandbox import Coroner
+from .sandbox import Coroner, Files, Logs
 from .service import ClusterService
 from .start import FIRST_SET, Start, begin, sweep
 from .store import FileStore, Saved
@@ -122,6 +122,7 @@ class App:
         # A person who sits before it is its owner, and ends it when it is wanted no more.
         self.orphan = Orphan(self.owner, clock, self.options.orphan_timeout if self.launched else 0.0)
         self.owner.watch(self._watch)
+        self.logs = self._logs(Files())
         for number in signals:
             loop.add_signal_handler(number, self._on_signal, number)
         for noted in self._noted:
@@ -135,6 +136,7 @@ class App:
                 if access.principal:
                     framework = replace(framework, principal=access.principal, secret=access.secret)
                 self._framework, self._coroner = framework, Coroner(framework.principal, framework.secret)
+                self.logs = self._logs(Files(framework.principal, framework.secret))
                 cluster = self.owner.state.cluster
                 if cluster.framework_id or not (cluster.stopping or self._ended.is_set()):
                     self._connect(access.master)
@@ -144,6 +146,9 @@ class App:
         finally:
             await self.owner.let_go()
             await web.stop()
+
+    def _logs(self, files: Files) -> Logs:
+        return Logs(lambda: self.owner.state.cluster, files, self.paths.log_file if self.launched else None)
 
     def _listen(self) -> WebServer:
         """The REST API and the status page; also under the names by which Mesos' pages link to it."""

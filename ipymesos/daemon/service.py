@@ -84,6 +84,13 @@ class ClusterService:
         self.app.orphan.renew()
         return view.explanation(owner.state, owner.clock(), self.app.trouble)
 
+    def logs(self) -> dict[str, Any]:
+        return self.app.logs.listing()
+
+    async def log(self, name: str, stream: str, offset: int | None, length: int, tail: int | None) -> dict[str, Any]:
+        self.app.orphan.renew()
+        return await self.app.logs.read(name, stream, offset, length, tail)
+
     def stop(self, reason: str) -> dict[str, Any]:
         self.app.owner.take(StopWanted(reason))
         return {"state": "stopping", "reason": self.app.owner.state.cluster.stopping}

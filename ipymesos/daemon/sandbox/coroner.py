@@ -8,8 +8,9 @@ import functools
 from ...core import policy
 from ...core.messages import Updated
 from ...core.model import Cluster
+from ...errors import Unreadable
 from ..private import in_thread
-from .files import Files, Sandbox, Unreadable
+from .files import Files, Sandbox
 
 TIMEOUT = 2.0  # seconds; an agent that can't be asked must not hold anything up
 TAIL = 2000  # bytes

@@ -13,20 +13,12 @@ import time
 import urllib.parse
 from dataclasses import dataclass
 
-from ...errors import IPyMesosError
+from ...errors import Gone, Unreadable
 
 TIMEOUT = 5.0  # seconds that one answer may take in all
 PIECE = 1 << 16  # bytes; Mesos gives no more than 16 pages at once
 LARGEST_ANSWER = 8 * PIECE  # bytes: JSON writes a control character in six
 MALFORMED = (ValueError, KeyError, TypeError, RecursionError)
-
-
-class Unreadable(IPyMesosError):
-    """The agent doesn't give us this file. `gone`: there is no such file there, or no longer."""
-
-    def __init__(self, message: str, gone: bool = False) -> None:
-        super().__init__(message)
-        self.gone = gone
 
 
 @dataclass(frozen=True)
@@ -80,10 +72,9 @@ class Files:
         except (OSError, http.client.HTTPException) as error:
             raise Unreadable(f"{where} doesn't answer: {getattr(error, 'strerror', None) or error!r}") from None
         if status == 404:
-            raise Unreadable(
+            raise Gone(
                 f"{where} has no {name} of {sandbox.executor_id}: it has not been written, or the agent has removed the"
-                " sandbox since (it keeps those of ended tasks for a while only, and not over its own restart)",
-                gone=True,
+                " sandbox since (it keeps those of ended tasks for a while only, and not over its own restart)"
             )
         if status in (401, 403):
             who = f"the principal {self._principal!r}" if self._principal else "anybody without a principal"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ...core.model import Cluster
-from ...errors import ConfigError
+from ...errors import ConfigError, Gone, Unreadable
 from ..private import in_thread
 from . import sources
-from .files import PIECE, Files, Piece, Unreadable, last_lines
+from .files import PIECE, Files, Piece, last_lines
 from .sources import STREAMS, Source
 
 SCHEDULER = "scheduler"
@@ -64,9 +64,7 @@ class Logs:
 
     def _own(self, offset: int | None, length: int, tail: int | None) -> Piece:
         if self._log_file is None:
-            raise Unreadable(
-                f"the scheduler, pid {os.getpid()}, writes to the terminal that it was started in", gone=True
-            )
+            raise Gone(f"the scheduler, pid {os.getpid()}, writes to the terminal that it was started in")
         return read_file(self._log_file, offset, length, tail)
 
 
@@ -83,7 +81,8 @@ def read_file(path: Path, offset: int | None, length: int, tail: int | None) -> 
             begin = file.seek(max(0, end - length) if offset is None else min(offset, end))
             return Piece(begin, file.read(min(length, PIECE)))
     except OSError as error:
-        raise Unreadable(f"{path} can't be read: {error.strerror}", gone=isinstance(error, FileNotFoundError)) from None
+        kind = Gone if isinstance(error, FileNotFoundError) else Unreadable
+        raise kind(f"{path} can't be read: {error.strerror}") from None
 
 
 def whole(piece: Piece) -> tuple[str, Piece]:

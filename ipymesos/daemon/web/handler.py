@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from tornado.web import HTTPError, RequestHandler
 
-from ...errors import ConfigError, IPyMesosError
+from ...errors import ConfigError, Gone, IPyMesosError, Unreadable
 from .gate import DEEPEST, Gate, too_deep
 
 LONGEST_MESSAGE = 1000  # characters
@@ -38,6 +38,12 @@ class Service(Protocol):
     def signal_engines(self, name: str, signum: int) -> dict[str, Any]: ...
 
     def explain(self) -> dict[str, Any]: ...
+
+    def logs(self) -> dict[str, Any]: ...
+
+    async def log(
+        self, name: str, stream: str, offset: int | None, length: int, tail: int | None
+    ) -> dict[str, Any]: ...
 
     def stop(self, reason: str) -> dict[str, Any]: ...
 
@@ -133,7 +139,8 @@ class Handler(RequestHandler):
         if isinstance(error, ConfigError):
             self.refuse(400, str(error))
         elif isinstance(error, IPyMesosError):
-            self.refuse(500, str(error))
+            code = 410 if isinstance(error, Gone) else 502 if isinstance(error, Unreadable) else 500
+            self.refuse(code, str(error))
         else:
             self.refuse(status_code, self._reason)
 

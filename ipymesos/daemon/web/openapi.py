@@ -96,6 +96,31 @@ SCHEMAS: dict[str, Schema] = {
             "exits": each(obj({"task": TEXT, "group": TEXT, "agent": TEXT, "reason": TEXT, "message": TEXT})),
         }
     ),
+    "Source": obj(
+        {
+            "task": TEXT,
+            "group": about(TEXT, "controller, or the engine set"),
+            "engine_id": {"type": ["integer", "null"]},
+            "agent": about(TEXT, "host name"),
+            "agent_id": TEXT,
+            "container": about(TEXT, "the executor of its pack"),
+            "state": about(TEXT, "as in the status, or ended"),
+            "at": about(NUMBER, "since when, in the scheduler's own seconds"),
+            "asked": about(FLAG, "its end was wanted"),
+        }
+    ),
+    "Log": obj(
+        {
+            "task": TEXT,
+            "group": TEXT,
+            "engine_id": {"type": ["integer", "null"]},
+            "state": TEXT,
+            "stream": {"enum": ["log", "stdout", "stderr"]},
+            "offset": about(COUNT, "where the text begins in the file, in bytes"),
+            "next": about(COUNT, "the offset with which to ask for what follows"),
+            "text": about(TEXT, "what is no UTF-8 has become U+FFFD"),
+        }
+    ),
     "Explanation": obj({"summary": TEXT, "text": TEXT, "groups": each({"type": "object"})}),
 }
 
@@ -104,13 +129,16 @@ def answer(schema: Schema, what: str) -> dict[str, Any]:
     return {"description": what, "content": {"application/json": {"schema": schema}}}
 
 
-def operation(summary: str, good: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Whoever has the token may ask; the other answers are the same everywhere."""
+def operation(
+    summary: str, good: dict[str, Any], failures: dict[str, str] | None = None, **more: Any
+) -> dict[str, Any]:
+    """Whoever has the token may ask; the other answers, but for `failures`, are the same everywhere."""
     bad = {
         "400": "something in the request makes no sense",
         "401": "the token is missing or wrong",
         "403": "the Host or Origin header names another server",
         "429": "too many requests at once; Retry-After says when to come again, in seconds",
+        **(failures or {}),
     }
     if "requestBody" in more:
         bad["415"] = "the body isn't declared as application/json"
@@ -177,6 +205,35 @@ PATHS: dict[str, dict[str, Any]] = {
     },
     "/api/v1/explain": {
         "get": operation("Why something waits", answer(ref("Explanation"), "for each thing that is not complete")),
+    },
+    "/api/v1/logs": {
+        "get": operation(
+            "Whose logs there are: of all tasks, and of those that have ended lately",
+            answer(obj({"scheduler": about(TEXT, "its own log file"), "logs": each(ref("Source"))}), "the list"),
+        ),
+    },
+    "/api/v1/logs/{name}": {
+        "get": operation(
+            "A piece of a log, read from its agent; the end of it without offset and tail",
+            answer(ref("Log"), "the piece"),
+            failures={
+                "410": "the agent has no such file, or no longer",
+                "502": "the agent doesn't answer, or doesn't let the scheduler read",
+            },
+            parameters=[
+                inpath(
+                    "name",
+                    {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$"},
+                    "scheduler, controller, an engine's number or a task's id",
+                ),
+                query(
+                    "stream", {"enum": ["log", "stdout", "stderr"]}, "the task's own, or its container's (default log)"
+                ),
+                query("offset", COUNT, "the first byte"),
+                query("length", COUNT, "how many bytes (default and most 65536)"),
+                query("tail", COUNT, "instead of both: the last lines, as many as this, within 1 MB"),
+            ],
+        ),
     },
     "/api/v1/stop": {
         "post": operation(

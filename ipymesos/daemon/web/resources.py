@@ -7,6 +7,7 @@ import signal
 from ...errors import ConfigError
 from . import openapi
 from .handler import Handler, number, whole
+from .logs import LogHandler, LogsHandler
 
 LONGEST_POLL = 300.0  # seconds
 MOST_ENGINES = 10_000
@@ -70,6 +71,8 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (r"/api/v1/engines/([^/]+)", EnginesHandler),
     (r"/api/v1/engines/([^/]+)/signal", SignalHandler),
     (r"/api/v1/explain", ExplainHandler),
+    (r"/api/v1/logs", LogsHandler),
+    (r"/api/v1/logs/([^/]+)", LogHandler),
     (r"/api/v1/stop", StopHandler),
     (r"/api/v1/openapi.json", DescriptionHandler),
 ]
