@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from ipymesos.local import LocalMesos
 
@@ -35,6 +37,17 @@ def home(mesos: LocalMesos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("IPYMESOS_SECRET", raising=False)
     yield user
     nothing_left(user)
+
+
+@pytest.fixture
+def shell(home: Home) -> Iterator[InteractiveShell]:
+    """A notebook's or terminal's shell, without a screen."""
+    InteractiveShell.clear_instance()
+    made = InteractiveShell.instance()
+    yield made
+    atexit.unregister(made.atexit_operations)
+    made.atexit_operations()  # now, while its folder is there
+    InteractiveShell.clear_instance()
 
 
 @pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import os
 import subprocess
@@ -47,17 +46,6 @@ with ipp.Client(profile="mesos") as rc:
     view["theirs"] = 7
     print(sum(view.map_sync(lambda i: i * theirs, range(1000))), view["theirs"])
 """
-
-
-@pytest.fixture
-def shell(home: Home) -> Iterator[InteractiveShell]:
-    """A notebook's or terminal's shell, without a screen."""
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    yield made
-    atexit.unregister(made.atexit_operations)
-    made.atexit_operations()  # now, while its folder is there
-    InteractiveShell.clear_instance()
 
 
 @pytest.fixture(params=[0, 1], ids=["pack", "isolated"])
