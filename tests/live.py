@@ -17,12 +17,14 @@ from ipymesos.config import MesosOptions
 from ipymesos.core.messages import Action
 from ipymesos.core.model import Cluster, Everything
 from ipymesos.daemon.clock import SteadyClock
+from ipymesos.daemon.herald import Herald
+from ipymesos.daemon.journal import Journal
 from ipymesos.daemon.orphan import Orphan
 from ipymesos.daemon.owner import Owner
 from ipymesos.daemon.sandbox import Files, Logs
 from ipymesos.daemon.service import ClusterService
 from ipymesos.daemon.start import Start
-from ipymesos.daemon.web.page import PageHandler
+from ipymesos.daemon.streams import Streams
 from ipymesos.daemon.web.server import WebServer
 from ipymesos.daemonfile import DaemonFile, began
 from ipymesos.paths import Paths
@@ -44,6 +46,9 @@ class Behind:
         self.owner = Owner(state, live.saved.append, lambda actions, _: live.sent.extend(actions), live.broken.append)
         self.logs = Logs(lambda: self.owner.state.cluster, Files(timeout=2.0), None)
         self.orphan = Orphan(self.owner, SteadyClock(), 0.0)
+        self.herald = Herald(Journal(directory / "events.jsonl", SteadyClock()), lambda *_: None)
+        self.owner.watch(self.herald.watch)
+        self.streams = Streams(self.owner, lambda: {"cluster_id": "c", "trouble": self.trouble}, self.herald.journal)
 
     def tell_executors(self, calls: list[dict[str, object]]) -> None:
         """Nobody is there."""
@@ -63,9 +68,7 @@ class Live:
 
     def _begin(self, directory: Path, more: dict[str, Any]) -> None:
         self.app: Any = Behind(self, directory)
-        self.web = WebServer(
-            ClusterService(self.app), TOKEN, port=0, names=["cluster.example"], pages=[("/", PageHandler)], **more
-        )
+        self.web = WebServer(ClusterService(self.app), TOKEN, port=0, names=["cluster.example"], **more)
         self.url = self.web.url
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:

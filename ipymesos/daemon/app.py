@@ -20,13 +20,15 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from traitlets import TraitError
 
-from .. import mesos, tls
+from .. import __version__, mesos, tls
 from ..config import MesosOptions
 from ..connection import Connection
+from ..core.explain import Explanation
 from ..core.messages import Action, Event, ListAgents, Offered, StopWanted, Updated
 from ..core.model import CONTROLLER, Cluster, Everything, Session, Task
 from ..daemonfile import OwnDaemonFile
@@ -42,7 +44,10 @@ from ..errors import (
 from ..paths import Paths
 from . import view
 from .clock import SteadyClock
-from .happenings import happenings
+from .happenings import Happening
+from .herald import Herald
+from .journal import Journal
+from .metrics import Metrics
 from .orphan import Orphan
 from .owner import Owner
 from .private import in_thread, master_of
@@ -51,8 +56,8 @@ from .sandbox import Coroner, Files, Logs
 from .service import ClusterService
 from .start import FIRST_SET, Start, begin, sweep
 from .store import FileStore, Saved
+from .streams import Streams
 from .ticks import pass_time
-from .web.page import PageHandler
 from .web.server import WebServer
 
 FLUSH_TIMEOUT = 10.0  # seconds for the last calls to get out
@@ -93,6 +98,7 @@ class App:
         self.file.claim()
         try:
             sweep(self.paths)
+            self._fresh = not self.store.path.exists()
             self.start, cluster, self.connection = begin(self._asked, self.store, self.paths.cluster_id)
             self._published = Published(self.paths, self.file, self.connection)
             framework = self.options.framework()  # a bad option ends here
@@ -121,7 +127,13 @@ class App:
         self.owner = Owner(Everything(cluster), self._save, self._send, self._fatal, clock)
         # A person who sits before it is its owner, and ends it when it is wanted no more.
         self.orphan = Orphan(self.owner, clock, self.options.orphan_timeout if self.launched else 0.0)
+        self.metrics = Metrics(self.owner.state)
+        self.owner.timed = self.metrics.turns.observe
+        self.herald = Herald(Journal(self.paths.events_file, clock, self._fresh), self.metrics.happened)
+        self.herald.begin(self.owner.state, self._fresh)
+        self.owner.watch(self.herald.watch)
         self.owner.watch(self._watch)
+        self.streams = Streams(self.owner, self._facts, self.herald.journal)
         self.logs = self._logs(Files())
         for number in signals:
             loop.add_signal_handler(number, self._on_signal, number)
@@ -140,10 +152,11 @@ class App:
                 cluster = self.owner.state.cluster
                 if cluster.framework_id or not (cluster.stopping or self._ended.is_set()):
                     self._connect(access.master)
-                    overdue = await pass_time(self.owner, self._ended)
+                    overdue = await pass_time(self.owner, self._ended, look=self._look)
                     self.error = self.error or overdue
                     await self._disconnect()
         finally:
+            self.herald.end(self.owner.state, str(self.error or sys.exc_info()[1] or ""))
             await self.owner.let_go()
             await web.stop()
 
@@ -156,7 +169,7 @@ class App:
         names = [socket.gethostname(), urlsplit(self.options.webui_url).hostname or ""]
         try:
             identity = tls.identity(self.options.certfile, self.options.keyfile)
-            return WebServer(ClusterService(self), token, ip, port, names, [("/", PageHandler)], identity)
+            return WebServer(ClusterService(self), token, ip, port, names, identity)
         except (OSError, ValueError) as error:
             raise ConfigError(f"port: the REST API can't listen on {ip}:{port}: {error.strerror or error}") from error
 
@@ -185,6 +198,7 @@ class App:
         """What Mesos tells, with the controller's address as the user wants it, and a container's last words."""
         if isinstance(event, Offered) and self.options.controller_ip:
             event = Offered(tuple(replace(offer, ip=self.options.controller_ip) for offer in event.offers))
+        self.metrics.came(event)
         cluster = self.owner.state.cluster
         busy = len(self._inquests) >= MOST_INQUESTS
         if isinstance(event, Updated) and not busy and self._coroner.wants(event, cluster):
@@ -208,7 +222,9 @@ class App:
             return
         # What a dead daemon left has ended in the meantime: its tasks went with the framework.
         self._afresh = True
-        log.warning("%s Starting afresh.", error)
+        text = f"{error} Starting afresh."
+        log.warning("%s", text)
+        self.herald.tell(Happening("framework_removed", text, reason=str(error)), self.owner.state)
         fresh = replace(cluster, framework_id="", tasks={}, setbacks={}, busy_ports={}, former={})
         self.owner.replace(Everything(fresh, Session()))
         driver = self._driver
@@ -239,6 +255,7 @@ class App:
         driver = self._driver
         if driver is None or not actions:
             return
+        self.metrics.asked(actions)
 
         def payload(task: Task) -> bytes:
             return self.connection.payload(task, cluster, sys.version_info[:2] if self.options.check_python else None)
@@ -260,8 +277,6 @@ class App:
         """After each turn: the connection files, the daemon file, a line for people, and whether this is the end."""
         if self._driver is not None:
             self._driver.prefer(mesos.preferences(after, self.owner.clock()))
-        for happening in happenings(before, after):
-            log.info(happening.text)
         cluster = after.cluster
         if self.hint and view.phase(before) != "running" and view.phase(after) == "running":
             log.info(self.hint)
@@ -273,10 +288,19 @@ class App:
         elif not cluster.stopping:
             self._check_hope(cluster)
 
+    def _facts(self) -> dict[str, Any]:
+        """What a watcher is shown besides the state."""
+        error = str(self.error) if self.error else ""
+        mine = {"cluster_id": self.paths.cluster_id, "pid": os.getpid(), "ipymesos": __version__}
+        return {**mine, "error": error, "trouble": self.trouble}
+
     @property
     def trouble(self) -> str:
         """What goes wrong at the moment, and is tried again."""
         return self.owner.trouble or self._published.trouble
+
+    def _look(self, said: Explanation) -> None:
+        self.herald.look(self.owner.state, said, self.owner.clock(), self.trouble)
 
     def _check_hope(self, cluster: Cluster) -> None:
         """Stop when the controller, or the engines that `start -n` asked for, can't be launched."""

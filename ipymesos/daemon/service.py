@@ -9,10 +9,11 @@ from traitlets import TraitError
 
 from .. import mesos
 from ..config import MesosOptions
-from ..core.messages import EnginesDropped, EnginesWanted, StopWanted
+from ..core.messages import EnginesDropped, EnginesWanted, EngineUnwanted, StopWanted
 from ..core.model import CONTROLLER, EngineSpec, State
 from ..errors import ConfigError
 from . import view
+from .streams import Watcher
 
 if TYPE_CHECKING:
     from .app import App
@@ -90,6 +91,24 @@ class ClusterService:
     async def log(self, name: str, stream: str, offset: int | None, length: int, tail: int | None) -> dict[str, Any]:
         self.app.orphan.renew()
         return await self.app.logs.read(name, stream, offset, length, tail)
+
+    def end_engine(self, task: str, replace: bool) -> dict[str, Any]:
+        self.app.orphan.renew()
+        cluster = self.app.owner.state.cluster
+        known = cluster.tasks.get(task)
+        if known is None:
+            raise ConfigError(f"task {task!r}: there is none of this id, or it has ended")
+        if known.group == CONTROLLER:
+            raise ConfigError(f"task {task!r} is the controller, no engine")
+        if cluster.stopping:
+            raise ConfigError(f"the cluster is stopping ({cluster.stopping})")
+        self.app.owner.take(EngineUnwanted(task, replace))
+        return view.engine_set(self.app.owner.state, known.group)
+
+    def watch(self, after: int) -> Watcher:
+        """Whoever opens a stream has asked; whoever has it open all night hasn't."""
+        self.app.orphan.renew()
+        return self.app.streams.open(after)
 
     def stop(self, reason: str) -> dict[str, Any]:
         self.app.owner.take(StopWanted(reason))

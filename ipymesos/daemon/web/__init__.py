@@ -6,5 +6,9 @@ handler    what all requests have in common
 resources  each resource of the REST API
 logs       its resources for logs
 openapi    the description of all of them
-page       the status page
+tasks      its resources for single engines
+stream     what changes, as it changes
+login      how a browser gets in
+logins     who has got in
+page       the files of the dashboard, in static/
 """

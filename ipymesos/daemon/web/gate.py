@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from .logins import Logins
+
 HERE = {"127.0.0.1", "localhost", "::1"}  # hosts that are always allowed
 DEEPEST = 10  # levels of JSON in a body; an engine set's options have three
 
@@ -40,15 +42,13 @@ class Gate:
     def __init__(self, token: str, hosts: frozenset[str]) -> None:
         self._token, self._hosts = token.encode(), hosts
         self.strangers, self.users = Bucket(rate=2, burst=60), Bucket(rate=300, burst=3000)
+        self.anybody = Bucket(rate=50, burst=500)  # the dashboard's files, and whether one is logged in
+        self.logins = Logins()
 
     def is_token(self, given: str) -> bool:
         """In a time that doesn't tell how much of it is right."""
         same = hmac.compare_digest(given.encode("utf-8", "replace"), self._token)
         return same and bool(self._token)
-
-    def sign(self, purpose: str) -> str:
-        """A text that only the token's owners know, and that doesn't give the token away."""
-        return hmac.new(self._token, purpose.encode(), "sha256").hexdigest()
 
     def is_host(self, header: str) -> bool:
         """Does a Host header name this daemon? A web page whose own name leads here (DNS rebinding) can't."""

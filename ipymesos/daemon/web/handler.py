@@ -1,7 +1,8 @@
 """What all requests have in common: who may ask, JSON both ways, and the shape of an error. Decides nothing more.
 
-Every request needs the token of the daemon file (`Authorization: Bearer`), and what it may be is bounded: see gate.py
-and docs/security.md. No answer ever lets a web page of another origin read it (CORS).
+Every request needs the token of the daemon file (`Authorization: Bearer`), or the cookie of a browser that has shown it
+(logins.py), and what it may be is bounded: see gate.py and docs/security.md. No answer ever lets a web page of another
+origin read it (CORS).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any, Protocol
 from tornado.web import HTTPError, RequestHandler
 
 from ...errors import ConfigError, Gone, IPyMesosError, Unreadable
+from ..streams import Watcher
 from .gate import DEEPEST, Gate, too_deep
 
 LONGEST_MESSAGE = 1000  # characters
+WORD = "X-IPyMesos-Word"  # header of the dashboard's requests
 
 log = logging.getLogger("ipymesos.daemon.web")
 
@@ -45,13 +48,16 @@ class Service(Protocol):
         self, name: str, stream: str, offset: int | None, length: int, tail: int | None
     ) -> dict[str, Any]: ...
 
+    def end_engine(self, task: str, replace: bool) -> dict[str, Any]: ...
+
+    def watch(self, after: int) -> Watcher: ...
+
     def stop(self, reason: str) -> dict[str, Any]: ...
 
 
 class Handler(RequestHandler):
     """What all requests have in common: the checks before, JSON both ways, and the errors' shape."""
 
-    takes = "application/json"
     queries: tuple[str, ...] = ()  # the names that may stand behind the "?"
 
     def initialize(self, service: Service, gate: Gate) -> None:
@@ -82,19 +88,42 @@ class Handler(RequestHandler):
 
     def authorized(self) -> bool:
         kind, _, given = self.request.headers.get("Authorization", "").partition(" ")
+        if not kind:
+            return self.logged_in()
         return self.gate.is_token(given.strip()) and kind.lower() == "bearer"
+
+    def logged_in(self) -> bool:
+        """Is it the dashboard, with its cookie? To change something it has to say its word, too: see logins.py."""
+        headers, cookie = self.request.headers, self.get_cookie(self.cookie_name, "") or ""
+        if not cookie or headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+            return False
+        if self.request.method in ("GET", "HEAD"):
+            return self.gate.logins.may_read(cookie)
+        return "Origin" in headers and self.gate.logins.may_write(cookie, headers.get(WORD, ""))
+
+    @property
+    def cookie_name(self) -> str:
+        """With the port, since browsers share cookies between the ports of a host."""
+        port = self.request.host.rpartition(":")[2]
+        return f"ipymesos-{port}" if port.isdigit() else "ipymesos"
 
     def welcome(self) -> None:
         """The last checks of a request by somebody who may ask."""
         self.telling = True
-        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if seconds := self.gate.users.wait():
             self.slow_down(seconds)
         elif unknown := sorted(set(self.request.query_arguments) - set(self.queries)):
             allowed = ", ".join(self.queries) or "none"
             self.refuse(400, f"{unknown[0][:50]!r}: there is no such query parameter here; allowed: {allowed}")
-        elif self.request.body and kind != self.takes:
-            self.refuse(415, f"Content-Type: {kind!r}; what is sent here must be {self.takes}")
+        else:
+            self.check_type()
+
+    def check_type(self) -> bool:
+        """Is what is sent declared as JSON? A page of another origin can't do that without asking."""
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if self.request.body and kind != "application/json":
+            self.refuse(415, f"Content-Type: {kind!r}; what is sent here must be application/json")
+        return not self._finished
 
     def turn_away(self, code: int, message: str) -> None:
         """Refuse a stranger."""

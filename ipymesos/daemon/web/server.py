@@ -13,10 +13,11 @@ from tornado.web import Application
 
 from ... import tls
 from ...errors import ConfigError
+from . import login, page, resources, stream, tasks
 from .gate import HERE, Gate
-from .handler import Handler, NothingHandler, Service, log_request
-from .resources import ROUTES
+from .handler import NothingHandler, Service, log_request
 
+ROUTES = [*resources.ROUTES, *tasks.ROUTES, *stream.ROUTES, *login.ROUTES, *page.ROUTES]
 LARGEST_BODY = 1 << 18  # bytes
 LARGEST_HEAD = 1 << 14  # bytes of method, URL and all headers together
 MOST_CONNECTIONS = 250  # at a time; a process has 1024 descriptors or so
@@ -36,8 +37,8 @@ class Server(HTTPServer):
 class WebServer:
     """The API on an address of its own. `port` 0 takes a free one; OSError when the address can't be had.
 
-    `names` are further hosts under which it may be reached, `pages` further paths and their handlers. Without
-    `identity` there is no TLS, and ConfigError for an address that other machines can reach.
+    `names` are further hosts under which it may be reached. Without `identity` there is no TLS, and ConfigError for an
+    address that other machines can reach.
     """
 
     def __init__(
@@ -47,7 +48,6 @@ class WebServer:
         ip: str,
         port: int,
         names: Iterable[str] = (),
-        pages: Iterable[tuple[str, type[Handler]]] = (),
         identity: tls.Identity | None = None,
         patience: float = PATIENCE,
     ) -> None:
@@ -55,7 +55,7 @@ class WebServer:
         self.gate = Gate(token, hosts)
         shared = {"service": service, "gate": self.gate}
         application = Application(
-            [(path, handler, shared) for path, handler in (*ROUTES, *pages)],
+            [(path, handler, shared) for path, handler in ROUTES],
             default_handler_class=NothingHandler,
             default_handler_args=shared,
             log_function=log_request,
