@@ -65,6 +65,16 @@ class Paths:
     def log_file(self) -> Path:
         return self.profile_dir / "log" / f"ipymesos{self._suffix}.log"
 
+    @property
+    def events_file(self) -> Path:
+        """What has happened; it outlives the cluster."""
+        return self.profile_dir / "log" / f"ipymesos{self._suffix}-events.jsonl"
+
+    @property
+    def metrics_token(self) -> Path:
+        """What lets a program see the metrics, and nothing else; it outlives the cluster."""
+        return self.security / f"ipymesos{self._suffix}-metrics.token"
+
 
 class NotPrivate(ConfigError):
     """A file with a secret, or their directory, is open to others. The message says how, and how to cure it."""

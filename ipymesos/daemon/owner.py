@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from ..core.messages import Action, Event
@@ -49,6 +50,7 @@ class Owner:
         self._inbox: list[Event] = []
         self._scheduled = self._broken = self._over = False
         self._watchers: list[Watcher] = []
+        self.timed: Callable[[float], None] = lambda seconds: None  # gets the seconds that each turn has taken
         self._changed = asyncio.Event()
 
     def watch(self, watcher: Watcher) -> None:
@@ -90,6 +92,7 @@ class Owner:
     def _turn(self) -> None:
         if self._broken:
             return
+        began = time.perf_counter()
         events, self._inbox = self._inbox, []
         before, now = self.state, self.clock()
         try:
@@ -108,6 +111,7 @@ class Owner:
                 self._bump()
             for watcher in self._watchers:
                 watcher(before, state)
+            self.timed(time.perf_counter() - began)
         except Exception as error:  # whatever it is, the app has to end by it, and loudly
             self._broken = True
             self._fatal(error)

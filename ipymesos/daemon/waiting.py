@@ -1,0 +1,53 @@
+"""What waits, and why: told once it has lasted for a while, and again when the reason is another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..core.explain import Explanation
+from ..core.model import CONTROLLER, Everything
+from ..errors import one_line
+from .happenings import Happening
+
+SAY_WHY_AFTER = 5.0  # seconds of waiting, and between two reasons
+
+
+@dataclass
+class _Wait:
+    began: float
+    quiet_until: float
+    said: str = ""  # the reason that was told, without its numbers, which change all the time
+
+
+class Waiting:
+    """To be asked now and then; keeps what was told of each group."""
+
+    def __init__(self) -> None:
+        self._waits: dict[str, _Wait] = {}
+
+    def look(self, state: Everything, said: Explanation, now: float) -> Iterator[Happening]:
+        """`said` is the explanation of `state`."""
+        reasons = {group.group: group.message for group in said.groups}
+        if state.cluster.stopping:
+            reasons[""] = said.summary
+        elif not reasons and not state.session.connected:
+            reasons[""] = said.summary
+        for name in [name for name in self._waits if name not in reasons]:
+            wait = self._waits.pop(name)
+            if wait.said:
+                seconds = round(now - wait.began, 3)
+                text = f"{_what(name)} no longer waits, after {seconds:.0f} s"
+                yield Happening("waiting_over", text, name, seconds=seconds)
+        for name, reason in reasons.items():
+            wait = self._waits.setdefault(name, _Wait(now, now + SAY_WHY_AFTER))
+            without_numbers = "".join(c for c in reason if not c.isdigit())
+            if now > wait.quiet_until and without_numbers != wait.said:
+                wait.said, wait.quiet_until = without_numbers, now + SAY_WHY_AFTER
+                reason = one_line(reason)
+                text = f"waiting: {_what(name)}: {reason}" if name else f"waiting: {reason}"
+                yield Happening("waiting", text, name, reason=reason, seconds=round(now - wait.began, 3))
+
+
+def _what(group: str) -> str:
+    return {"": "the cluster", CONTROLLER: "controller"}.get(group, f"engine set {group!r}")
