@@ -20,11 +20,12 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from traitlets import TraitError
 
-from .. import mesos, tls
+from .. import __version__, mesos, tls
 from ..config import MesosOptions
 from ..connection import Connection
 from ..core.explain import Explanation
@@ -55,8 +56,8 @@ from .sandbox import Coroner, Files, Logs
 from .service import ClusterService
 from .start import FIRST_SET, Start, begin, sweep
 from .store import FileStore, Saved
+from .streams import Streams
 from .ticks import pass_time
-from .web.page import PageHandler
 from .web.server import WebServer
 
 FLUSH_TIMEOUT = 10.0  # seconds for the last calls to get out
@@ -132,6 +133,7 @@ class App:
         self.herald.begin(self.owner.state, self._fresh)
         self.owner.watch(self.herald.watch)
         self.owner.watch(self._watch)
+        self.streams = Streams(self.owner, self._facts, self.herald.journal)
         self.logs = self._logs(Files())
         for number in signals:
             loop.add_signal_handler(number, self._on_signal, number)
@@ -167,7 +169,7 @@ class App:
         names = [socket.gethostname(), urlsplit(self.options.webui_url).hostname or ""]
         try:
             identity = tls.identity(self.options.certfile, self.options.keyfile)
-            return WebServer(ClusterService(self), token, ip, port, names, [("/", PageHandler)], identity)
+            return WebServer(ClusterService(self), token, ip, port, names, identity)
         except (OSError, ValueError) as error:
             raise ConfigError(f"port: the REST API can't listen on {ip}:{port}: {error.strerror or error}") from error
 
@@ -285,6 +287,12 @@ class App:
             self._end()
         elif not cluster.stopping:
             self._check_hope(cluster)
+
+    def _facts(self) -> dict[str, Any]:
+        """What a watcher is shown besides the state."""
+        error = str(self.error) if self.error else ""
+        mine = {"cluster_id": self.paths.cluster_id, "pid": os.getpid(), "ipymesos": __version__}
+        return {**mine, "error": error, "trouble": self.trouble}
 
     @property
     def trouble(self) -> str:
