@@ -24,4 +24,5 @@ autodoc_typehints = "none"
 html_theme = "furo"
 html_copy_source = False
 html_show_sphinx = False
-templates_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]

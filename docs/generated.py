@@ -15,7 +15,7 @@ from typing import Any
 from ipymesos import config, traits
 
 PLACE = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
-WIDTH = "100"  # columns of a command's help
+WIDTH = "92"  # columns of a command's help
 
 # What is said of a type; the first that fits. Units are those in which a number without one is read.
 TYPES: list[tuple[type, str]] = [
@@ -80,10 +80,18 @@ def commands() -> str:
 
     os.environ["COLUMNS"] = WIDTH
     main = parser()
-    lines = ["```text", main.format_help().rstrip(), "```", ""]
-    for name, sub in _subcommands(main):
-        lines += [f"## {name}", "", "```text", sub.format_help().rstrip(), "```", ""]
+    subcommands = list(_subcommands(main))
+    lines = _help(main)
+    for name, sub in subcommands:
+        lines += [f"## {name}", "", *_help(sub)]
     return "\n".join(lines)
+
+
+def _help(parser: argparse.ArgumentParser) -> list[str]:
+    """What --help says, with its prose as prose."""
+    before, after = parser.description or "", parser.epilog or ""
+    parser.description = parser.epilog = None
+    return [before, "", "```text", parser.format_help().rstrip(), "```", "", after, ""]
 
 
 def _subcommands(main: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
