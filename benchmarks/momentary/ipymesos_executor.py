@@ -1,4 +1,5 @@
-"""An executor whose engines run and end at once. It stands in for the real one by PYTHONPATH; standard library only.
+"""An executor whose engines run and end at once, or with $STAY only run. It stands in for the real one by PYTHONPATH;
+standard library only.
 
 Each launch is noted in the folder $LAUNCHES, one line per task, so that what was launched twice can be found.
 """
@@ -41,14 +42,14 @@ def main(kind):
     calls = http.client.HTTPConnection(ADDRESS)
     subscribe = {"unacknowledged_tasks": [], "unacknowledged_updates": []}
     stream = post(http.client.HTTPConnection(ADDRESS), "SUBSCRIBE", subscribe)
-    with open(os.path.join(os.environ["LAUNCHES"], ME["executor_id"]["value"]), "a", buffering=1) as launches:
+    with open(os.path.join(os.environ.get("LAUNCHES", ""), ME["executor_id"]["value"]), "a", buffering=1) as launches:
         while line := stream.readline():
             event = json.loads(stream.read(int(line)))
             if event["type"] == "LAUNCH":
                 task_id = event["launch"]["task"]["task_id"]
                 print(task_id["value"], file=launches)
                 update(calls, task_id, "TASK_RUNNING", engine_id=0)
-                if kind == "engines":
+                if kind == "engines" and "STAY" not in os.environ:
                     update(calls, task_id, "TASK_FINISHED")
             elif event["type"] == "KILL":
                 update(calls, event["kill"]["task_id"], "TASK_KILLED")
