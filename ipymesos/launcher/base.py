@@ -68,6 +68,7 @@ class MesosLauncher(MesosOptions, BaseLauncher):
     _watcher: Watcher | None = None
     _home: asyncio.AbstractEventLoop | None = None
     _output = ""
+    _kept = False  # has the output been read for the last time?
     _stopping = False
     _given_up = ""  # why our own start came to nothing, from when on we undo it
 
@@ -144,6 +145,12 @@ class MesosLauncher(MesosOptions, BaseLauncher):
         if self.state != "after" or not self._output:
             self._output = self._read_output() or self._output
         return self._output
+
+    def _keep_output(self) -> None:
+        """Read it before the end, after which nobody can any more."""
+        if not self._kept:
+            self._kept = True
+            self._output = self._read_output() or self._output
 
     def _log_output(self, stop_data: dict[str, Any] | None = None) -> None:
         """Show the output of what failed. Unlike ipyparallel's own, this deletes nothing."""

@@ -23,10 +23,12 @@ from .. import errors
 from ..client import Daemon
 from ..daemonfile import DaemonFile, began
 from ..following.cluster import follow
+from ..logs import CONTROLLER
 from . import spawn
 from .again import TRIES, End, end_of
 from .base import ANSWER_TIMEOUT, GRACE, MesosLauncher, StartError, exit_code, signal_number
 from .engines import MesosEngineSetLauncher, check_n
+from .output import collect
 from .watch import View
 
 DOWNLOAD_TIMEOUT = 600.0  # seconds for the first start of a local Mesos, which is downloaded then
@@ -153,6 +155,9 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
         """Stop the whole cluster on Mesos and the daemon; returns when its process is gone."""
         if self.state != "running":
             return
+        for launcher in (self, *getattr(self.parent, "engines", {}).values()):
+            if isinstance(launcher, MesosLauncher) and launcher.state == "running":
+                launcher._keep_output()
         self._stopping = True
         self._asked_at = time.monotonic()
         if not await self._within(self.stop_timeout, self._ask_to_stop):
@@ -196,7 +201,7 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
             self._daemon.stop(f"signal {sig}")
 
     def get_output(self, remove: bool = False) -> str:
-        """The daemon's log. `remove` deletes it, except after a failure."""
+        """The scheduler's log and the controller's. `remove` deletes the former, except after a failure."""
         output = super().get_output()
         if remove and self.state == "after" and not self.stop_data.get("exit_code"):
             self.paths.log_file.unlink(missing_ok=True)
@@ -215,6 +220,7 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
     def _give_up(self, reason: str) -> None:
         self._given_up = reason
         self.log.error(reason)
+        self._keep_output()
         try:
             if self._daemon is not None:
                 self._daemon.stop(reason)
@@ -223,7 +229,10 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
             self.log.error("the scheduler, pid %d, does not stop: %s", self.pid, error)
 
     def _read_output(self) -> str:
-        return spawn.tail(self.paths.log_file, 1000)
+        output = spawn.tail(self.paths.log_file, 1000)
+        if self._daemon is not None and self._daemon.alive and self._watcher is not None and self._watcher.ever:
+            output += collect(self._daemon, [CONTROLLER])
+        return output
 
     def _alive(self) -> bool:
         """Does the daemon run? A pid that was given to another process since is not ours."""

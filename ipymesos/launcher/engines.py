@@ -19,8 +19,10 @@ from traitlets import TraitError
 from .. import errors
 from ..client import Daemon
 from ..core.model import CONTROLLER
+from ..logs import FAILED
 from .again import PATIENCE, TRIES, End
 from .base import GRACE, MesosLauncher, StartError, signal_number
+from .output import collect
 from .watch import View
 
 RECALL_TIMEOUT = 3.0  # seconds; `ipcluster list` asks for every engine set, and must not hang on a stuck daemon
@@ -141,6 +143,7 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
         """Stop the engines; returns when none is left."""
         if self.state != "running":
             return
+        self._keep_output()
         self._stopping = True
         if not await self._within(self.stop_timeout, self._drop):
             raise LauncherError(f"{self._what} did not end within {self.stop_timeout} s; see {self.paths.log_file}")
@@ -199,6 +202,7 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
     def _give_up(self, reason: str) -> None:
         if not self._awaited:  # else start() will say it
             self.log.error(reason)
+        self._keep_output()
         assert self._daemon is not None
         deadline = time.monotonic() + self.stop_timeout
         try:
@@ -208,10 +212,14 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
             self.log.error("%s can't be dropped: %s", self._what, error)
 
     def _read_output(self) -> str:
-        """What the scheduler knows of engines that ended without being asked to."""
+        """The engines' logs, and what the scheduler knows of those that ended without being asked to."""
         exits = self._watcher.status.get("exits", ()) if self._watcher is not None else ()
         mine = [e for e in exits if e["group"] == self.engine_set_id and not e["asked"]]
-        return "".join(f"{e['task']} on {e['agent']}: {e['state']} {e['reason']} {e['message']}\n" for e in mine)
+        told = "".join(f"{e['task']} on {e['agent']}: {e['state']} {e['reason']} {e['message']}\n" for e in mine)
+        if self._daemon is None or not self._daemon.alive or self._watcher is None or not self._watcher.ever:
+            return told
+        failed = [e["task"] for e in mine[-FAILED:]]
+        return told + collect(self._daemon, [*failed, "engines"], self.engine_set_id)
 
 
 def check_n(n: int) -> None:

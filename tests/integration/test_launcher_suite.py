@@ -1,8 +1,7 @@
 """ipyparallel's own tests of `Cluster`, run with our launchers in place of its local ones.
 
-Three of them are left out: test_cluster_repr makes its profile in the very /tmp; test_get_output reads the engines'
-logs, which stay in the sandboxes of Mesos; test_wait_for_engines_crash breaks engines by an environment variable of
-the client, which ours do not inherit.
+Two of them are left out: test_cluster_repr makes its profile in the very /tmp; test_wait_for_engines_crash breaks
+engines by an environment variable of the client, which ours do not inherit.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ NAMES = (
     "test_start_stop_cluster",
     "test_signal_engines",
     "test_restart_engines",
+    "test_get_output",
     "test_async_with",
     "test_sync_with",
     "test_to_from_dict",
