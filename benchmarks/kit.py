@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -156,8 +155,3 @@ def wait_for(check: Callable[[], object], seconds: float, what: str, pause: floa
             raise TimeoutError(f"not {what} within {seconds:g} s")
         time.sleep(pause)
     return time.perf_counter()
-
-
-def pid_of() -> int:
-    """To be asked of engines."""
-    return os.getpid()
