@@ -37,7 +37,9 @@ def _lack(agent: Agent, have: Resources, spec: ControllerSpec | EngineSpec) -> L
         if there < need:
             kept = getattr(agent.kept, name)
             if there + kept >= need and have == agent.total:
-                return Lack("role", show(name, need), f"{show(name, there)}, and {show(name, kept)} for other roles")
+                return Lack(
+                    "role", show(name, need), f"{show(name, there)} for our role and {show(name, kept)} for others"
+                )
             return Lack(name, show(name, need), show(name, there))
     if agent.ports < ports:
         return Lack("ports", f"{ports} ports", f"{agent.ports} ports")
@@ -75,8 +77,11 @@ def impossible(cluster: Cluster, group: str, agents: Sequence[Agent]) -> str:
         return f"{text}none has {' and '.join(f'{name}={value}' for name, value in spec.constraints)}; " + (
             f"the nearest, {agent.hostname}, has {lack.offered}"
         )
-    whose = "for our role" if lack.reason == "role" else "in all"
-    return f"{text}the largest, {agent.hostname}, has {lack.offered} {whose}, and {lack.wanted} are needed"
+    return f"{text}the largest, {agent.hostname}, has {lack.offered}{in_all(lack)}, and {lack.wanted} are needed"
+
+
+def in_all(lack: Lack) -> str:
+    return "" if lack.reason in ("role", "attributes") else " in all"
 
 
 def room(spec: EngineSpec, agents: Iterable[Agent]) -> int | None:

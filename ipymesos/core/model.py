@@ -340,7 +340,8 @@ class Session:
     demand: Mapping[str, int] = field(default_factory=dict)  # what was missing when we last planned
     missing_since: Mapping[str, float] = field(default_factory=dict)
     offers_seen: int = 0  # and answered, since this program began
-    offers_before: Mapping[str, int] = field(default_factory=dict)  # offers_seen when a group began to miss something
+    incomplete_since: Mapping[str, float] = field(default_factory=dict)  # groups that are not all usable
+    offers_before: Mapping[str, int] = field(default_factory=dict)  # offers_seen when they began to be incomplete
     lost_at: float | None = None  # when a master was lost; None: none was yet, or there is one
     lost: str = ""  # why
     agents: tuple[Agent, ...] | None = None  # None until the master told us

@@ -118,8 +118,12 @@ def observe(state: Everything, event: Event, now: float) -> Everything:
 
 def _kept(session: Session) -> Session:
     """What of a session is true in the next one as well: for how long something has been missing."""
-    before = session.offers_before
-    return Session(missing_since=session.missing_since, offers_seen=session.offers_seen, offers_before=before)
+    return Session(
+        missing_since=session.missing_since,
+        offers_seen=session.offers_seen,
+        incomplete_since=session.incomplete_since,
+        offers_before=session.offers_before,
+    )
 
 
 def _offered(state: Everything, event: Offered, now: float) -> Everything:
@@ -248,7 +252,8 @@ def _wanted_less(state: Everything, group: str) -> Everything:
 
 
 def _engine_unwanted(state: Everything, event: EngineUnwanted) -> Everything:
-    """Its end is wanted from now on, so it counts no more; `plan` has it killed. One that didn't count lowers nothing."""
+    """Its end is wanted from now on, so it counts no more; `plan` has it killed. One that didn't count lowers nothing.
+    """
     task = state.cluster.tasks.get(event.task_id)
     if task is None or task.group == CONTROLLER or task.doomed:
         return state

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .messages import Updated
 from .model import (
     CONTROLLER,
@@ -104,6 +106,16 @@ def missing(cluster: Cluster) -> dict[str, int]:
     return {group: n for group, n in lacking.items() if n > 0}
 
 
+def incomplete(cluster: Cluster, missing: Mapping[str, int]) -> list[str]:
+    """The groups that are not all usable: something is `missing`, or was launched and isn't ready."""
+    serving = {t.id for t in cluster.group(CONTROLLER) if t.state is State.RUNNING and not t.doomed}
+
+    def ready(task: Task) -> bool:
+        return task.doomed or task.state is State.RUNNING and (task.group == CONTROLLER or task.controller in serving)
+
+    return [g for g in wanted(cluster) if g in missing or not all(ready(task) for task in cluster.group(g))]
+
+
 def demand(state: Everything, now: float) -> dict[str, int]:
     """What is missing and may be tried now: groups that wait after a failure, or were given up, ask for nothing."""
     setbacks = state.cluster.setbacks
@@ -153,7 +165,7 @@ def failing(state: Everything, now: float) -> dict[str, str]:
     rests = {name: known for name, known in state.cluster.troubles.items() if known.until > now}
     if not rests or not state.session.seen - rests.keys():
         return {}
-    return {name: f"one on which {known.failures} launches have failed" for name, known in rests.items()}
+    return {name: f"{known.failures} failed launches" for name, known in rests.items()}
 
 
 def gave_up(old: Setback | None, now: float, message: str, executor_id: str = "", words: str = "") -> Setback:

@@ -76,6 +76,7 @@ def record(state: Everything, actions: Sequence[Action], now: float) -> Everythi
     if tasks:
         cluster = replace(cluster, tasks={**cluster.tasks, **tasks}, serial=serial)
     missing = policy.missing(cluster)
+    incomplete = policy.incomplete(cluster, missing)
     offers = session.offers
     if answered:
         offers = {key: offer for key, offer in offers.items() if key not in answered}
@@ -87,6 +88,7 @@ def record(state: Everything, actions: Sequence[Action], now: float) -> Everythi
         offers=offers,
         missing_since={group: session.missing_since.get(group, now) for group in missing},
         offers_seen=session.offers_seen + len(answered),
-        offers_before={group: session.offers_before.get(group, session.offers_seen) for group in missing},
+        incomplete_since={group: session.incomplete_since.get(group, now) for group in incomplete},
+        offers_before={group: session.offers_before.get(group, session.offers_seen) for group in incomplete},
         demand=policy.demand(state, now),
     )

@@ -31,3 +31,9 @@ class SteadyClock:
         ahead = self._now + passed - self._wall()
         self._now += passed * (0.5 if ahead > CLOSE else 2.0 if ahead < -CLOSE else 1.0)
         return self._now
+
+
+def time_of_day(at: float) -> str:
+    """As clocks show it here: '08:41:10', or 'Nov 21 08:41' when it was not today."""
+    then, today = time.localtime(at), time.localtime()
+    return time.strftime("%H:%M:%S" if then[:3] == today[:3] else "%b %d %H:%M", then)

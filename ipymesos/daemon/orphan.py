@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..core.messages import LoadWanted, StopWanted
+from ..core.reasons import span
 from .clock import SteadyClock
 from .owner import Owner
-from .words import duration
 
 LONGEST_PAUSE, SHORTEST_PAUSE = 300.0, 1.0  # seconds between two looks at what the engines do
 
@@ -41,5 +41,5 @@ class Orphan:
             self._looked_at = now
             self._owner.post(LoadWanted())
         if now - self._renewed_at > self._timeout:
-            asked = f"nobody has asked for this cluster for {duration(self._timeout)}, and its engines are idle"
+            asked = f"nobody has asked for this cluster for {span(self._timeout)}, and its engines are idle"
             self._owner.post(StopWanted(f"{asked} (orphan_timeout)"))

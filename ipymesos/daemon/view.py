@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+import time
 from typing import Any
 
 from .. import __version__
 from ..core import policy
 from ..core.explain import Explanation, explain
 from ..core.model import CONTROLLER, Cluster, Everything, Task
-
-LOST = "no Mesos master answers; what runs goes on running, and nothing else can begin"
-
+from .clock import time_of_day
 
 def phase(state: Everything) -> str:
     """Of the whole cluster: starting | running | stopping."""
@@ -32,7 +30,7 @@ def status(
 ) -> dict[str, Any]:
     """`error` is why the daemon ends, `trouble` what it can't do at the moment and tries again."""
     cluster, session = state.cluster, state.session
-    explanation = explain(state, now)
+    explanation = explained(state, now)
     messages = {group.group: group.message for group in explanation.groups}
     return {
         "version": version,
@@ -47,9 +45,9 @@ def status(
         "error": error,
         "trouble": trouble,
         "now": now,
-        "controller": _controller(cluster, messages.get(CONTROLLER, "")),
-        "engines": {name: engine_set(state, name, messages.get(name, "")) for name in _sets(cluster)},
-        "explain": error or summary(explanation, state, trouble),
+        "controller": controller(cluster, messages.get(CONTROLLER, "")),
+        "engines": {name: engine_set(state, name, messages.get(name, "")) for name in sets(cluster)},
+        "explain": error or summary(explanation, trouble),
         "exits": [
             {
                 "task": end.task_id,
@@ -66,12 +64,12 @@ def status(
     }
 
 
-def _sets(cluster: Cluster) -> list[str]:
+def sets(cluster: Cluster) -> list[str]:
     """Those that are wanted, and those dropped ones of which something still lives."""
     return sorted({*cluster.spec.engines, *(t.group for t in cluster.tasks.values() if t.group != CONTROLLER)})
 
 
-def _controller(cluster: Cluster, message: str) -> dict[str, Any]:
+def controller(cluster: Cluster, message: str = "") -> dict[str, Any]:
     task = (
         cluster.serving
         or cluster.controller
@@ -93,7 +91,7 @@ def _controller(cluster: Cluster, message: str) -> dict[str, Any]:
     }
 
 
-def engine_set(state: Everything, name: str, message: str = "") -> dict[str, Any]:
+def engine_set(state: Everything, name: str, message: str = "", tasks: bool = True) -> dict[str, Any]:
     cluster = state.cluster
     spec = cluster.spec.engines.get(name)
     running = policy.usable(cluster, name)
@@ -104,15 +102,16 @@ def engine_set(state: Everything, name: str, message: str = "") -> dict[str, Any
         word = "failed"
     else:
         word = "running" if len(running) >= spec.n else "waiting"
-    return {
+    shown = {
         "wanted": spec.n if spec else 0,
         "running": len(running),
         "state": word,
         "message": failed or message,
-        "tasks": [
-            _engine(task) for task in sorted(cluster.group(name), key=lambda t: (t.launched_at, len(t.id), t.id))
-        ],
     }
+    if tasks:
+        order = sorted(cluster.group(name), key=lambda t: (t.launched_at, len(t.id), t.id))
+        shown["tasks"] = [_engine(task) for task in order]
+    return shown
 
 
 def _engine(task: Task) -> dict[str, Any]:
@@ -129,19 +128,15 @@ def _engine(task: Task) -> dict[str, Any]:
 
 
 def explanation(state: Everything, now: float, trouble: str = "") -> dict[str, Any]:
-    said: Explanation = explain(state, now)
-    return {
-        "summary": summary(said, state, trouble),
-        "text": "\n".join(_with(trouble, said.text, state, said)),
-        "groups": [asdict(group) for group in said.groups],
-    }
+    said = explained(state, now)
+    return {**said.as_dict(), "summary": summary(said, trouble), "text": "\n".join(filter(None, (trouble, said.text)))}
 
 
-def summary(said: Explanation, state: Everything, trouble: str = "") -> str:
-    return "; ".join(_with(trouble, said.summary, state, said))
+def explained(state: Everything, now: float) -> Explanation:
+    """With times as the clocks of this place show them; our own time may be another one (clock.SteadyClock)."""
+    ahead = time.time() - now
+    return explain(state, now, lambda at: time_of_day(at + ahead))
 
 
-def _with(trouble: str, text: str, state: Everything, said: Explanation) -> list[str]:
-    """What the shell around the core has to add: its own trouble, and that nobody is there to ask."""
-    lost = not state.session.connected and not said.groups and not state.cluster.stopping
-    return [line for line in (trouble, LOST if lost else text) if line]
+def summary(said: Explanation, trouble: str = "") -> str:
+    return "; ".join(filter(None, (trouble, said.summary)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ..core.reasons import span
 from ..errors import one_line
 
 
@@ -30,7 +31,7 @@ def status(status: dict[str, Any], now: float | None = None) -> str:
         rows: list[tuple[str, ...]] = [("ID", "STATE", "SINCE", "AGENT", "CONTAINER", "TASK", "MESSAGE")]
         for task in engines["tasks"]:
             number = "-" if task["engine_id"] is None else str(task["engine_id"])
-            since = duration(now - task["since"])
+            since = span(now - task["since"])
             rows.append(
                 (
                     number,
@@ -49,7 +50,7 @@ def status(status: dict[str, Any], now: float | None = None) -> str:
         lines.append("ended without being asked:")
         for end in failures[-5:]:
             said = one_line(end["message"]) or end["reason"]
-            lines.append(f"  {duration(now - end['at'])} ago, {end['task']} on {end['agent']}: {end['state']} {said}")
+            lines.append(f"  {span(now - end['at'])} ago, {end['task']} on {end['agent']}: {end['state']} {said}")
     if status["explain"]:
         lines.append(status["explain"])
     return "\n".join(lines)
@@ -65,11 +66,3 @@ def table(rows: list[tuple[str, ...]]) -> list[str]:
     return [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-
-
-def duration(seconds: float) -> str:
-    """'12 s', '3 min', '5 h', '2 d'."""
-    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"

@@ -198,7 +198,7 @@ def test_a_cluster_waits_for_the_only_agent_that_its_controller_may_have(tmp_pat
     with world(tmp_path, 2, "--controller-attributes", "rack=right", "--attributes", "rack=left") as w:
         engines = {task["task"] for task in w.engines()}
         drain(w.master, w.id(RIGHT), 1.0)
-        eventually(lambda: "rack=right are needed" in w.start.daemon().explain()["summary"], 60)
+        eventually(lambda: "rack=right is needed" in w.start.daemon().explain()["summary"], 60)
         began = time.monotonic()
         eventually(lambda: time.monotonic() - began > 8)  # nobody gives up
         post(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipymesos.core.model import Agent, Offer, Piece, Resources
 from ipymesos.core.capacity import ever_fits
+from ipymesos.core.model import Agent, Offer, Piece, Resources
 from ipymesos.core.offers import Lack, Stock, as_ranges, ports_needed, show, stocks, without
 from tests.stories import CONTROLLER_SPEC, ENGINE, offer, with_attributes
 

@@ -151,4 +151,4 @@ def test_a_new_controller_hears_of_the_engines_that_will_not_come():
 def test_who_waits_for_a_controller_is_told_so():
     state, _, _, _ = without_controller()
     state, _ = step(state, Offered((offer("o2", "a2"),)), now=3.0)
-    assert "2 of 2 engines live on and wait for the new controller" in explain(state, 3.5).text
+    assert "2 engines live on and wait for the new controller, which is launching" in explain(state, 3.5).text

@@ -264,7 +264,7 @@ def test_explain(live: Live) -> None:
     live.daemon().want_engines("a", 2)
     explanation = live.daemon().explain()
     assert [group["group"] for group in explanation["groups"]] == ["controller", "a"]
-    assert "not connected to a Mesos master" in explanation["text"]
+    assert "waiting for the Mesos master" in explanation["text"]
 
 
 def test_the_client_says_what_is_wrong(live: Live) -> None:

@@ -170,15 +170,8 @@ def test_the_status_page_of_nothing() -> None:
     assert "no master, framework (none yet)" in page and "no engines are wanted" in page
 
 
-@pytest.mark.parametrize(
-    "seconds, text", [(-1, "0 s"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200000, "2 d")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert words.duration(seconds) == text
-
-
 def test_the_view_of_the_explanation_is_json() -> None:
     said = view.explanation(Story().state, 1005.0)
     assert json.loads(json.dumps(said)) == said
     assert [group["group"] for group in said["groups"]] == ["controller", "a"]
-    assert io.StringIO(said["text"]).readline() == "not connected to a Mesos master\n"
+    assert io.StringIO(said["text"]).readline() == "waiting for the Mesos master\n"
