@@ -27,6 +27,8 @@ REFUSALS = {400: ConfigError, 404: ConfigError, 413: ConfigError, 410: Gone, 502
 class Daemon:
     """A running daemon. Every call raises NotRunning when it is gone, ConfigError when it refuses (HTTP 400)."""
 
+    who = "Python"  # the events name who wanted what
+
     def __init__(self, file: DaemonFile, timeout: float = 30.0) -> None:
         self.file = file
         self.timeout = timeout  # seconds that one answer may take
@@ -150,34 +152,71 @@ class Daemon:
         query = urlencode({key: value for key, value in asked.items() if value is not None})
         return self._call("GET", f"logs/{quote(str(name), safe='')}?{query}")
 
+    def events(self, after: int = 0, timeout: float = 0.0) -> list[dict[str, Any]]:
+        """What has happened after event number `after`, the oldest first, a thousand at most; docs/events.md says what.
+
+        If nothing has, wait for it up to `timeout` seconds.
+        """
+        query = urlencode({"after": after, "timeout": timeout})
+        return list(self._call("GET", f"events?{query}", wait=timeout)["events"])
+
+    def metrics(self) -> str:
+        """As Prometheus reads them."""
+        return self._ask("GET", "/metrics").decode()
+
+    def retire(self, task: str) -> dict[str, Any]:
+        """End one engine, and want one less; busy ones get their grace."""
+        return self._call("POST", f"tasks/{quote(task, safe='')}/retire")
+
+    def restart(self, task: str) -> dict[str, Any]:
+        """End one engine, and have another one take its place."""
+        return self._call("POST", f"tasks/{quote(task, safe='')}/restart")
+
+    def login_code(self) -> str:
+        """With which a browser can log in to the dashboard, once, within two minutes."""
+        return str(self._call("POST", "login/code")["code"])
+
     def stop(self, reason: str = "") -> dict[str, Any]:
         """Ask for the end of the cluster, and don't wait for it: see join()."""
         return self._call("POST", "stop", {"reason": reason})
 
-    def _call(
-        self, method: str, path: str, body: object = None, wait: float = 0.0, tries: int = TRIES
-    ) -> dict[str, Any]:
+    def _call(self, method: str, path: str, body: object = None, wait: float = 0.0) -> dict[str, Any]:
+        text = self._ask(method, f"/api/v1/{path}", body, wait)
+        try:
+            return dict(json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise self._silent(error) from None
+
+    def _ask(self, method: str, path: str, body: object = None, wait: float = 0.0, tries: int = TRIES) -> bytes:
         connection = self._connection(self.timeout + wait)
-        headers = {"Authorization": f"Bearer {self.file.token}", "Content-Type": "application/json"}
+        headers = {
+            "Authorization": f"Bearer {self.file.token}",
+            "Content-Type": "application/json",
+            "User-Agent": f"ipymesos ({self.who})",
+        }
         try:
             data = json.dumps(body).encode() if body is not None else b"{}" if method in ("POST", "PUT") else None
-            connection.request(method, f"/api/v1/{path}", body=data, headers=headers)
+            connection.request(method, path, body=data, headers=headers)
             response = connection.getresponse()
-            answer = json.loads(response.read())
+            text = response.read()
+            problem = json.loads(text) if response.status >= 400 else {}
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if self.alive:
-                why = repr(error) if isinstance(error, OSError) else type(error).__name__  # which may quote the token
-                raise NotRunning(f"the daemon, pid {self.pid}, doesn't answer at {self.url}: {why}") from None
-            raise NotRunning(f"the daemon, pid {self.pid}, has ended") from error
+            raise self._silent(error) from (None if self.alive else error)
         finally:
             connection.close()
         if response.status == 429 and tries > 1:  # too many at once; it was not done
             time.sleep(min(LONGEST_REST, float(response.headers.get("Retry-After", 1))))
-            return self._call(method, path, body, wait, tries - 1)
+            return self._ask(method, path, body, wait, tries - 1)
         if response.status >= 400:
-            message = str(answer.get("error", response.reason))
+            message = str(problem.get("error", response.reason))
             raise REFUSALS.get(response.status, IPyMesosError)(message)
-        return dict(answer)
+        return text
+
+    def _silent(self, error: Exception) -> NotRunning:
+        if not self.alive:
+            return NotRunning(f"the daemon, pid {self.pid}, has ended")
+        why = repr(error) if isinstance(error, OSError) else type(error).__name__  # which may quote the token
+        return NotRunning(f"the daemon, pid {self.pid}, doesn't answer at {self.url}: {why}")
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         try:

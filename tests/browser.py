@@ -1,0 +1,93 @@
+"""Debian's Chromium, driven by selenium, and what a test wants to know of a page in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+DESK, PHONE = (1440, 900), (390, 844)
+
+
+class Browser:
+    def __init__(self, driver: Chrome) -> None:
+        self.driver = driver
+
+    def go(self, url: str) -> None:
+        self.driver.get(url)
+
+    def find(self, css: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, css)
+
+    def all(self, css: str) -> list[WebElement]:
+        return [one for one in self.driver.find_elements(By.CSS_SELECTOR, css) if one.is_displayed()]
+
+    def text(self, css: str) -> str:
+        """What is to be read there now, in one call: elements come and go meanwhile."""
+        return str(self.run("return document.querySelector(arguments[0])?.innerText ?? ''", css))
+
+    def texts(self, css: str) -> list[str]:
+        return list(self.run("return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText)", css))
+
+    def attributes(self, css: str, name: str) -> list[str]:
+        script = "return [...document.querySelectorAll(arguments[0])].map((one) => one.getAttribute(arguments[1]))"
+        return list(self.run(script, css, name))
+
+    def click(self, css: str) -> None:
+        self.find(css).click()
+
+    def press(self, label: str, within: str = "body") -> None:
+        """The button with this text."""
+        (one,) = [one for one in self.all(f"{within} button") if one.text == label]
+        one.click()
+
+    def focused(self) -> WebElement:
+        return self.driver.switch_to.active_element
+
+    def run(self, script: str, *arguments: object) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def size(self, width: int, height: int) -> None:
+        """Of what is seen of the page, and also below what a window can be."""
+        more = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", more)
+
+    def theme(self, name: str) -> None:
+        """light or dark."""
+        wish = [{"name": "prefers-color-scheme", "value": name}, {"name": "prefers-reduced-motion", "value": "reduce"}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wish})
+
+    def complaints(self) -> list[str]:
+        """What the browser has written into its console as a warning or an error since the last call."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
+
+    def picture(self, path: Path) -> None:
+        path.write_bytes(self.driver.get_screenshot_as_png())
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """A fresh one without history, at desk width."""
+    options = ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars"):
+        options.add_argument(argument)
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # as root it has none
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options, Service(shutil.which("chromedriver")))
+    try:
+        page = Browser(driver)
+        page.size(*DESK)
+        page.theme("light")
+        yield page
+    finally:
+        driver.quit()
