@@ -12,6 +12,7 @@ from ..core.explain import Explanation, explain
 from ..core.model import CONTROLLER, Cluster, Everything, Task
 from .clock import time_of_day
 
+
 def phase(state: Everything) -> str:
     """Of the whole cluster: starting | running | stopping."""
     if state.cluster.stopping:

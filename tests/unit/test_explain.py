@@ -20,7 +20,7 @@ from ipymesos.core.messages import (
     Subscribed,
     Updated,
 )
-from ipymesos.core.model import Agent, EngineSpec, Everything, InverseOffer, Resources, Setback, Task, Trouble
+from ipymesos.core.model import Agent, Everything, InverseOffer, Resources, Setback, Task, Trouble
 from ipymesos.core.reasons import span
 from tests.stories import CONTROLLER_SPEC, ENGINE, IMAGE, launched, offer, running, start, status, step, with_attributes
 
@@ -46,9 +46,9 @@ def reads(state: Everything, *lines: str, now: float = 20.0) -> None:
     assert explain(state, now).text.splitlines() == list(lines)
 
 
-def fails(engine: EngineSpec = replace(ENGINE, container=IMAGE), **more: object) -> Everything:
+def fails(**more: object) -> Everything:
     """A controller that runs, and engines that end in this way, three times at most; ten seconds pass each time."""
-    state, actions = step(start(2, engine), Offered((offer(),)))
+    state, actions = step(start(2, replace(ENGINE, container=IMAGE)), Offered((offer(),)))
     state = after(state, status(launched(actions)[0], "RUNNING"), now=1.0)
     for i in range(3):
         engines = [task for task in launched(actions) if task.group == "e"]
@@ -145,7 +145,8 @@ def test_attributes_that_no_offer_has() -> None:
         after(start(4, controller=spec), left),
         "connected to m:5050",
         "controller: 0 of 1 running, waiting since 00:00:03 UTC (17 s)",
-        "  no offer has the attributes that are wanted: the best, from host-a1, has rack=left, and rack=right is needed",
+        "  no offer has the attributes that are wanted: the best, from host-a1, has rack=left, and rack=right is"
+        " needed",
         "  offers since then: 1; refused agents: attributes 1",
         "  what could help: other `controller_attributes`, or agents that have them",
         *WAITS,
@@ -246,8 +247,8 @@ def test_what_runs_on_an_agent_about_to_be_taken_away_is_replaced_first() -> Non
         " from host-a2, has 0.1 cpus, and 0.51 cpus are needed"
     )
     assert engines.message == (
-        "2 engines on agents that are about to be taken away, and no other place is found: too few cpus: the best offer,"
-        " from host-a2, has 0.1 cpus, and 1.1 cpus are needed"
+        "2 engines on agents that are about to be taken away, and no other place is found: too few cpus: the best"
+        " offer, from host-a2, has 0.1 cpus, and 1.1 cpus are needed"
     )
 
 

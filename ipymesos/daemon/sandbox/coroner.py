@@ -14,7 +14,8 @@ from .files import Files, Sandbox
 
 TIMEOUT = 2.0  # seconds; an agent that can't be asked must not hold anything up
 TAIL = 2000  # bytes
-LINES = 3
+LINES = 12
+IN_A_SENTENCE = 3  # lines
 
 
 class Coroner:
@@ -33,13 +34,16 @@ class Coroner:
     async def examine(self, event: Updated, cluster: Cluster) -> Updated:
         task = cluster.tasks[event.task_id]
         words = await in_thread(self._read, Sandbox(task.endpoint, cluster.framework_id, task.executor_id))
-        return dataclasses.replace(event, message=f"{event.message}; it said: {words}") if words else event
+        if not words:
+            return event
+        last = " | ".join([line.strip() for line in words.splitlines()][-IN_A_SENTENCE:])
+        return dataclasses.replace(event, message=f"{event.message}; it said: {last}", words=words)
 
 
 def last_words(files: Files, sandbox: Sandbox) -> str:
-    """The last lines of the executor's stderr, joined by " | "; empty when the agent does not tell."""
+    """The last lines of the executor's stderr that aren't empty; none when the agent does not tell."""
     try:
         said = files.tail(sandbox, "stderr", TAIL, TAIL).data.decode(errors="replace")
     except Unreadable:
         return ""
-    return " | ".join([line.strip() for line in said.splitlines() if line.strip()][-LINES:])
+    return "\n".join([line.rstrip() for line in said.splitlines() if line.strip()][-LINES:])
