@@ -19,6 +19,7 @@ from ipymesos.core.model import Cluster, Everything
 from ipymesos.daemon.clock import SteadyClock
 from ipymesos.daemon.herald import Herald
 from ipymesos.daemon.journal import Journal
+from ipymesos.daemon.metrics import Metrics
 from ipymesos.daemon.orphan import Orphan
 from ipymesos.daemon.owner import Owner
 from ipymesos.daemon.sandbox import Files, Logs
@@ -46,7 +47,8 @@ class Behind:
         self.owner = Owner(state, live.saved.append, lambda actions, _: live.sent.extend(actions), live.broken.append)
         self.logs = Logs(lambda: self.owner.state.cluster, Files(timeout=2.0), None)
         self.orphan = Orphan(self.owner, SteadyClock(), 0.0)
-        self.herald = Herald(Journal(directory / "events.jsonl", SteadyClock()), lambda *_: None)
+        self.metrics = Metrics(state)
+        self.herald = Herald(Journal(self.paths.events_file, SteadyClock()), self.metrics.happened)
         self.owner.watch(self.herald.watch)
         self.streams = Streams(self.owner, lambda: {"cluster_id": "c", "trouble": self.trouble}, self.herald.journal)
 

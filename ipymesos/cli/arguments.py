@@ -21,7 +21,11 @@ def daemon(arguments: argparse.Namespace) -> Daemon:
     directory = locate_profile(arguments.profile, arguments.profile_dir)
     if directory is None:
         raise NotRunning(f"there is no profile {arguments.profile or arguments.profile_dir or 'default'!r}")
-    return Daemon.find(directory, arguments.cluster_id)
+    return CommandLine.find(directory, arguments.cluster_id)
+
+
+class CommandLine(Daemon):
+    who = "command line"
 
 
 def engines(text: str) -> int:

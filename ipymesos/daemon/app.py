@@ -127,6 +127,7 @@ class App:
         self.owner = Owner(Everything(cluster), self._save, self._send, self._fatal, clock)
         # A person who sits before it is its owner, and ends it when it is wanted no more.
         self.orphan = Orphan(self.owner, clock, self.options.orphan_timeout if self.launched else 0.0)
+        web = self._listen()
         self.metrics = Metrics(self.owner.state)
         self.owner.timed = self.metrics.turns.observe
         self.herald = Herald(Journal(self.paths.events_file, clock, self._fresh), self.metrics.happened)
@@ -139,7 +140,6 @@ class App:
             loop.add_signal_handler(number, self._on_signal, number)
         for noted in self._noted:
             self._on_signal(noted)
-        web = self._listen()
         try:
             self.file.tell(url=web.url, fingerprint=web.fingerprint)
             url, host = framework.webui_url or web.url, socket.gethostname()

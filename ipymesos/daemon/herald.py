@@ -16,7 +16,7 @@ from .happenings import Happening, happenings
 from .journal import Journal
 from .waiting import Waiting
 
-WISHES = {"engines_wanted", "engines_dropped", "stopping"}
+WISHES = {"engines_wanted", "engines_dropped", "engines_retiring", "stopping"}
 # What others write into the log already, or nobody needs to read there.
 UNSAID = {"waiting_over", "scheduler_resumed", "trouble", "trouble_over", "framework_removed", "stopped"}
 

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ..core.messages import Action, Decline, Event, Launch, Offered, Updated
+from ..core.messages import Action, Decline, Event, Offered, Updated
 from ..core.model import CONTROLLER, Everything, State
 from ..core.observe import TRANSITIONS
 from .happenings import Happening
@@ -72,11 +72,10 @@ class Metrics:
         for action in actions:
             self.calls[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(action).__name__).lower()] += 1
             if isinstance(action, Decline):
-                self._refused(action, len(action.offer_ids))
-
-    def _refused(self, action: Decline | Launch, n: int) -> None:
-        """An offer is declined for all groups at once; the first one that it was too little for is the reason."""
-        self.declined[action.refusals[0].reason if action.refusals else "not_wanted"] += n
+                # An agent's offer is declined for all groups at once; what it lacked for the first one is the reason.
+                reasons = {refusal.agent_id: refusal.reason for refusal in reversed(action.refusals)}
+                self.declined.update(reasons.values())
+                self.declined["not_wanted"] += max(0, len(action.offer_ids) - len(reasons))
 
     def happened(self, happening: Happening, state: Everything) -> None:
         """`state` is that after it."""

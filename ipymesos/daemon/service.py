@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from traitlets import TraitError
@@ -10,13 +11,17 @@ from traitlets import TraitError
 from .. import mesos
 from ..config import MesosOptions
 from ..core.messages import EnginesDropped, EnginesWanted, EngineUnwanted, StopWanted
-from ..core.model import CONTROLLER, EngineSpec, State
+from ..core.model import CONTROLLER, EngineSpec, Everything, State
 from ..errors import ConfigError
-from . import view
+from . import metrics_token, view
+from .private import in_thread
 from .streams import Watcher
+
+MOST_EVENTS = 1000  # in one answer
 
 if TYPE_CHECKING:
     from .app import App
+    from .exposition import Exposition
 
 
 class ClusterService:
@@ -24,6 +29,7 @@ class ClusterService:
 
     def __init__(self, app: App) -> None:
         self.app = app
+        self._exposition: Exposition | None = None
 
     def status(self) -> dict[str, Any]:
         app, owner = self.app, self.app.owner
@@ -109,6 +115,27 @@ class ClusterService:
         """Whoever opens a stream has asked; whoever has it open all night hasn't."""
         self.app.orphan.renew()
         return self.app.streams.open(after)
+
+    def events(self, after: int) -> dict[str, Any]:
+        journal = self.app.herald.journal
+        return {"events": journal.after(after)[:MOST_EVENTS], "last": journal.last}
+
+    async def happened(self, after: int, timeout: float) -> None:
+        await self.app.herald.journal.wait(after, timeout)
+
+    async def metrics(self) -> tuple[str, bytes]:
+        """Their type and text."""
+        if self._exposition is None:
+            exposition = await in_thread(import_module, f"{__package__}.exposition")
+            self._exposition = exposition.Exposition(self.app.metrics, self._now)
+        return self._exposition.kind, self._exposition.text()
+
+    def _now(self) -> tuple[Everything, float, str, int]:
+        owner = self.app.owner
+        return owner.state, owner.clock(), self.app.trouble, self.app.herald.journal.unwritten
+
+    def is_metrics_token(self, given: str) -> bool:
+        return metrics_token.matches(self.app.paths.metrics_token, given)
 
     def stop(self, reason: str) -> dict[str, Any]:
         self.app.owner.take(StopWanted(reason))

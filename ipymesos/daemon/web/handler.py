@@ -16,10 +16,12 @@ from typing import Any, Protocol
 from tornado.web import HTTPError, RequestHandler
 
 from ...errors import ConfigError, Gone, IPyMesosError, Unreadable
+from ..herald import ASKER
 from ..streams import Watcher
 from .gate import DEEPEST, Gate, too_deep
 
 LONGEST_MESSAGE = 1000  # characters
+LONGEST_POLL = 300.0  # seconds
 WORD = "X-IPyMesos-Word"  # header of the dashboard's requests
 
 log = logging.getLogger("ipymesos.daemon.web")
@@ -51,6 +53,14 @@ class Service(Protocol):
     def end_engine(self, task: str, replace: bool) -> dict[str, Any]: ...
 
     def watch(self, after: int) -> Watcher: ...
+
+    def events(self, after: int) -> dict[str, Any]: ...
+
+    async def happened(self, after: int, timeout: float) -> None: ...
+
+    async def metrics(self) -> tuple[str, bytes]: ...
+
+    def is_metrics_token(self, given: str) -> bool: ...
 
     def stop(self, reason: str) -> dict[str, Any]: ...
 
@@ -101,6 +111,14 @@ class Handler(RequestHandler):
             return self.gate.logins.may_read(cookie)
         return "Origin" in headers and self.gate.logins.may_write(cookie, headers.get(WORD, ""))
 
+    def asker(self) -> str:
+        """Who it is, as far as they say so."""
+        headers = self.request.headers
+        if "Authorization" not in headers:
+            return "dashboard"
+        said = re.fullmatch(r"ipymesos \(([A-Za-z ]{1,20})\)", headers.get("User-Agent", ""))
+        return said[1] if said else "REST"
+
     @property
     def cookie_name(self) -> str:
         """With the port, since browsers share cookies between the ports of a host."""
@@ -110,6 +128,7 @@ class Handler(RequestHandler):
     def welcome(self) -> None:
         """The last checks of a request by somebody who may ask."""
         self.telling = True
+        ASKER.set(self.asker())
         if seconds := self.gate.users.wait():
             self.slow_down(seconds)
         elif unknown := sorted(set(self.request.query_arguments) - set(self.queries)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import __version__
+from ..happenings import KINDS
 
 Schema = dict[str, Any]
 
@@ -121,6 +122,27 @@ SCHEMAS: dict[str, Schema] = {
             "text": about(TEXT, "what is no UTF-8 has become U+FFFD"),
         }
     ),
+    "Event": obj(
+        {
+            "seq": about(COUNT, "its number; they grow"),
+            "at": about(TEXT, "when, UTC as ISO 8601 writes it"),
+            "kind": {"enum": list(KINDS)},
+            "text": about(TEXT, "one line for people"),
+        },
+        {
+            "group": about(TEXT, "controller, or the engine set"),
+            "tasks": each(TEXT),
+            "agents": about(each(TEXT), "host names"),
+            "reason": about(TEXT, "in words"),
+            "cause": about(TEXT, "of an end or of waiting, in a word"),
+            "asked": about(FLAG, "of an end: it was wanted"),
+            "running": about(COUNT, "usable engines of the set, after this"),
+            "wanted": COUNT,
+            "seconds": about(NUMBER, "that it has taken, or will last"),
+            "by": about(TEXT, "who wanted it"),
+        },
+        closed=True,
+    ),
     "Explanation": obj({"summary": TEXT, "text": TEXT, "groups": each({"type": "object"})}),
 }
 
@@ -232,6 +254,23 @@ PATHS: dict[str, dict[str, Any]] = {
                 query("offset", COUNT, "the first byte"),
                 query("length", COUNT, "how many bytes (default and most 65536)"),
                 query("tail", COUNT, "instead of both: the last lines, as many as this, within 1 MB"),
+            ],
+        ),
+    },
+    "/api/v1/events": {
+        "get": operation(
+            "What has happened; docs/events.md describes the kinds of events",
+            answer(
+                obj({"events": each(ref("Event")), "last": about(COUNT, "the number of the newest event")}),
+                "the oldest of those asked for, a thousand at most",
+            ),
+            parameters=[
+                query("after", COUNT, "only events after this number (default 0)"),
+                query(
+                    "timeout",
+                    {"type": "number", "minimum": 0},
+                    "how long to wait if there are none, at most; seconds (default 0, most 300)",
+                ),
             ],
         ),
     },

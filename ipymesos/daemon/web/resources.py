@@ -6,10 +6,9 @@ import signal
 
 from ...errors import ConfigError
 from . import openapi
-from .handler import Handler, number, whole
+from .handler import LONGEST_POLL, Handler, number, whole
 from .logs import LogHandler, LogsHandler
 
-LONGEST_POLL = 300.0  # seconds
 MOST_ENGINES = 10_000
 
 

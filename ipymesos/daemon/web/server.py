@@ -13,11 +13,12 @@ from tornado.web import Application
 
 from ... import tls
 from ...errors import ConfigError
-from . import login, page, resources, stream, tasks
+from . import events, login, metrics, page, resources, stream, tasks
 from .gate import HERE, Gate
 from .handler import NothingHandler, Service, log_request
 
-ROUTES = [*resources.ROUTES, *tasks.ROUTES, *stream.ROUTES, *login.ROUTES, *page.ROUTES]
+ROOMS = (resources, events, metrics, tasks, stream, login, page)
+ROUTES = [route for room in ROOMS for route in room.ROUTES]
 LARGEST_BODY = 1 << 18  # bytes
 LARGEST_HEAD = 1 << 14  # bytes of method, URL and all headers together
 MOST_CONNECTIONS = 250  # at a time; a process has 1024 descriptors or so
