@@ -28,6 +28,7 @@ COMMANDS = {
     "logs": "show what scheduler, controller and engines have written",
     "metrics": "show what the scheduler counts, for Prometheus",
     "dashboard": "print a link that opens the dashboard in a browser",
+    "doctor": "try what a first start needs, and say what to do about what fails",
     "local": "run a real Mesos on this machine until interrupted",
     "demo": "see it work: a private Mesos, four engines, a computation",
     "completion": "print a script by which bash, zsh or tcsh completes commands and options",
