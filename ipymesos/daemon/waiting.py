@@ -17,7 +17,7 @@ SAY_WHY_AFTER = 5.0  # seconds of waiting, and between two reasons
 class _Wait:
     began: float
     quiet_until: float
-    said: str = ""  # the reason that was told, without its numbers, which change all the time
+    said: tuple[str, str] = ("", "")  # why, in words for programs, as it was told
 
 
 class Waiting:
@@ -28,25 +28,28 @@ class Waiting:
 
     def look(self, state: Everything, said: Explanation, now: float) -> Iterator[Happening]:
         """`said` is the explanation of `state`."""
-        reasons = {group.group: group.message for group in said.groups}
+        reasons = {
+            group.group: (group.message, group.why, group.best.reason if group.best else "")
+            for group in said.groups
+            if group.why != "disconnected"
+        }
         if state.cluster.stopping:
-            reasons[""] = said.summary
-        elif not reasons and not state.session.connected:
-            reasons[""] = said.summary
+            reasons[""] = said.summary, "stopping", ""
+        elif not state.session.connected:
+            reasons[""] = said.summary, "disconnected", ""
         for name in [name for name in self._waits if name not in reasons]:
             wait = self._waits.pop(name)
-            if wait.said:
+            if any(wait.said):
                 seconds = round(now - wait.began, 3)
                 text = f"{_what(name)} no longer waits, after {seconds:.0f} s"
                 yield Happening("waiting_over", text, name, seconds=seconds)
-        for name, reason in reasons.items():
+        for name, (message, why, lack) in reasons.items():
             wait = self._waits.setdefault(name, _Wait(now, now + SAY_WHY_AFTER))
-            without_numbers = "".join(c for c in reason if not c.isdigit())
-            if now > wait.quiet_until and without_numbers != wait.said:
-                wait.said, wait.quiet_until = without_numbers, now + SAY_WHY_AFTER
-                reason = one_line(reason)
+            if now > wait.quiet_until and (why, lack) != wait.said:
+                wait.said, wait.quiet_until = (why, lack), now + SAY_WHY_AFTER
+                reason, seconds = one_line(message), round(now - wait.began, 3)
                 text = f"waiting: {_what(name)}: {reason}" if name else f"waiting: {reason}"
-                yield Happening("waiting", text, name, reason=reason, seconds=round(now - wait.began, 3))
+                yield Happening("waiting", text, name, reason=reason, cause=why, seconds=seconds)
 
 
 def _what(group: str) -> str:

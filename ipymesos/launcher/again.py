@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from logging import Logger
 
-from ..client import Daemon
 from ..daemonfile import DaemonFile
 from ..errors import AlreadyRunning
 from ..paths import Paths
 from . import spawn
+from .asker import Daemon
 
 TRIES, PERIOD = 10, 60.0  # a daemon is started again so often within so many seconds, and no more
 FIRST_REST, LONGEST_REST = 0.5, 4.0  # seconds before the second try, doubled with each further one

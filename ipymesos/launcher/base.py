@@ -20,11 +20,11 @@ from traitlets import Float, Int, TraitError
 from traitlets.config import Config
 
 from .. import errors
-from ..client import Daemon
 from ..config import MesosOptions
 from ..daemonfile import DaemonFile
 from ..paths import Paths
 from .again import End, Successor, end_of, lost
+from .asker import Daemon
 from .watch import View, Watcher
 
 GRACE = 5.0  # seconds that a daemon may take to end once it has told its error

@@ -20,12 +20,12 @@ from ipyparallel.cluster.launcher import (
 from traitlets import TraitError
 
 from .. import errors
-from ..client import Daemon
 from ..daemonfile import DaemonFile, began
 from ..following.cluster import follow
 from ..logs import CONTROLLER
 from . import spawn
 from .again import TRIES, End, end_of
+from .asker import Daemon
 from .base import ANSWER_TIMEOUT, GRACE, MesosLauncher, StartError, exit_code, signal_number
 from .engines import MesosEngineSetLauncher, check_n
 from .output import collect

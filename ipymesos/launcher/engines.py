@@ -17,10 +17,10 @@ from ipyparallel.cluster.launcher import (
 from traitlets import TraitError
 
 from .. import errors
-from ..client import Daemon
 from ..core.model import CONTROLLER
 from ..logs import FAILED
 from .again import PATIENCE, TRIES, End
+from .asker import Daemon
 from .base import GRACE, MesosLauncher, StartError, signal_number
 from .output import collect
 from .watch import View

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from .. import logs
-from ..client import Daemon
 from ..errors import ConfigError, IPyMesosError, Unreadable
+from .asker import Daemon
 
 MOST = 16  # logs; a big cluster's engines say much the same
 LINES = 200  # of each

@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..client import Daemon
 from ..daemonfile import DaemonFile
 from ..errors import IPyMesosError, NotRunning, from_exit_code
 from ..paths import Paths
+from .asker import Daemon
 
 # Of another cluster, and secret: the daemon's own children (a local Mesos and its tasks) would inherit them.
 _FOREIGN = re.compile(r"IPP_CONNECTION_INFO|IPP_SESSION_KEY|IPP_CURVE_\w+|IPP_CLUSTER_ID|IPP_PROFILE_DIR")

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from logging import Logger
 from typing import Any
 
-from ..client import Daemon
 from ..errors import IPyMesosError
 from .again import End, Successor
+from .asker import Daemon
 
 PATIENCE = 5.0  # seconds without progress before we say why, and between two different explanations
 REPEAT = 30.0  # seconds before the same explanation is given again
