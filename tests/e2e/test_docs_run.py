@@ -25,6 +25,7 @@ import ipyparallel as ipp
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from ipymesos.client import Daemon
 from tests.e2e.kit import Home, nothing_left, program
 from tests.helpers import eventually
 from tests.integration.scripted_master import free_port
@@ -32,7 +33,7 @@ from tests.integration.scripted_master import free_port
 pytestmark = pytest.mark.mesos
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/tutorial.md", "docs/elastic.md", "docs/tuning.md", "docs/data.md"]
+PAGES = ["README.md", "docs/tutorial.md", "docs/elastic.md", "docs/tuning.md", "docs/data.md"]
 BLOCK = re.compile(r"^```(\w+) ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Lines that are run elsewhere, and where.
@@ -127,6 +128,10 @@ class Reader:
         def ready() -> bool:
             text = log.read_text()
             assert said in text, text
+            if line.startswith("ipcluster"):
+                status = Daemon.find(self.home.ipython / f"profile_{self.profile}").status()
+                assert all(engines["running"] == engines["wanted"] for engines in status["engines"].values())
+                assert status["engines"]
             return True
 
         eventually(ready, 60)
@@ -158,7 +163,7 @@ def reader(home: Home, shell: InteractiveShell, tmp_path: Path, monkeypatch: pyt
     made = Reader(home, shell, tmp_path, monkeypatch)
     yield made
     made.close()
-    program("ipyparallel.cluster", "stop", "--all")
+    program("ipyparallel.cluster", "stop", "--all", f"--profile={made.profile}")
     nothing_left(home)
     for path in home.ipython.glob("profile_*/security/*"):
         raise AssertionError(f"left behind: {path}")
