@@ -1,15 +1,14 @@
-"""Clients that stay with their cluster when its controller dies or moves, and the Cluster that makes such clients.
+"""Clients that stay with their cluster when its controller dies or moves, and what makes clusters give them.
 
 address    where a controller is, as its connection file says
 plan       what to do with each outstanding request after a move: pure
 pending    the outstanding requests
 move       from one controller to another
 client     ipyparallel.Client, doing all this
-cluster    ipyparallel.Cluster, making such clients
+cluster    clusters that make such clients
 """
 
 from .client import Client
-from .cluster import Cluster
 from .words import ControllerLost
 
-__all__ = ["Client", "Cluster", "ControllerLost"]
+__all__ = ["Client", "ControllerLost"]

@@ -192,6 +192,9 @@ class Client(ipyparallel.Client):
         if future is None or future.done():
             return  # a second answer to what was sent twice
         pending, content = self._mover.book.get(msg_id), message["content"]
+        if content.get("controller") == "lost" and self._file is not None:
+            self._mover.controller_lost()  # said by its task scheduler, for clients that can't follow
+            return
         if pending is not None and content["status"] == "error":
             if not content.get("engine_info") and self._word_of_a_scheduler(pending, message, handle):
                 return

@@ -1,4 +1,4 @@
-"""ipyparallel's cluster, with clients that follow its controller."""
+"""Clients that follow their controller, for clusters of ipyparallel's own class as well."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from types import MethodType
 from typing import Any
 
 import ipyparallel
-from traitlets import default
 
 from .client import Client
 
@@ -24,28 +23,6 @@ async def connect_client(cluster: ipyparallel.Cluster, **client_kwargs: Any) -> 
         cluster_id=cluster.cluster_id,
         **client_kwargs,
     )
-
-
-class Cluster(ipyparallel.Cluster):
-    """ipyparallel.Cluster on Mesos: controller and engines default to "mesos", and its clients are ours.
-
-    `with Cluster(n=4) as client: ...`
-    """
-
-    @default("controller_launcher_class")
-    def _default_controller(self) -> str:
-        return "mesos"
-
-    @default("engine_launcher_class")
-    def _default_engines(self) -> str:
-        return "mesos"
-
-    async def connect_client(self, **client_kwargs: Any) -> Client:
-        return await connect_client(self, **client_kwargs)
-
-
-# What a cluster's file says, from which other processes find the class again.
-Cluster.__module__ = "ipymesos"
 
 
 def follow(cluster: Any) -> None:

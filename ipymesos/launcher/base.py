@@ -22,6 +22,7 @@ from traitlets.config import Config
 from .. import errors
 from ..config import MesosOptions
 from ..daemonfile import DaemonFile
+from ..explained import Explanation, ended
 from ..paths import Paths
 from .again import End, Successor, end_of, lost
 from .asker import Daemon
@@ -108,6 +109,20 @@ class MesosLauncher(MesosOptions, BaseLauncher):
         launcher._recall()
         launcher._follow(started_here=False)
         return launcher
+
+    def scheduler(self) -> Daemon:
+        """The daemon of its cluster; NotRunning, with the reason, if there is none."""
+        try:
+            return self._daemon if self._daemon is not None and self._daemon.alive else self._find()
+        except errors.NotRunning as error:
+            raise errors.NotRunning(self.reason or str(error)) from None
+
+    def explain(self) -> Explanation:
+        """What its cluster waits for, and why; of one that has failed, why."""
+        try:
+            return Explanation(self.scheduler().explain())
+        except errors.NotRunning as error:
+            return ended(str(error))
 
     def find_args(self) -> list[str]:
         return [sys.executable, "-m", "ipymesos", "start"]

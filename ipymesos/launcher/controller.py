@@ -20,6 +20,7 @@ from ipyparallel.cluster.launcher import (
 from traitlets import TraitError
 
 from .. import errors
+from ..bars import Bar, Progress
 from ..daemonfile import DaemonFile, began
 from ..following.cluster import follow
 from ..logs import CONTROLLER
@@ -138,6 +139,15 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
         deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
         if self.state == "before":
             raise ProcessStateError("the controller was not started")
+        with self._progress():
+            return await self._connection_info(timeout, deadline)
+
+    def _progress(self) -> Progress:
+        """Shown until ipyparallel shows how many engines have come; not where a log or somebody else says it."""
+        quiet = self._ipcluster is not None or getattr(self.parent, "shows_progress", False)
+        return Progress(lambda: self._daemon, bar=Bar("" if quiet else None, leave=False))
+
+    async def _connection_info(self, timeout: float, deadline: float) -> dict[str, Any]:
         while self.poll() is None:
             watcher = self._watcher
             if watcher is not None and watcher.seen.running:

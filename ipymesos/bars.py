@@ -1,0 +1,184 @@
+"""Progress of a cluster as a bar: in a terminal and in a notebook, and nowhere else.
+
+One bar for all of it, which says what is being waited for at the moment, and why once nothing has moved for a while.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+from .client import Daemon
+from .errors import IPyMesosError, one_line
+
+STALL = 3.0  # seconds without progress after which the reason is shown
+PAUSE, POLL = 0.1, 1.0  # seconds between two looks at least, and at most
+FORMAT = "{desc} |{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+WIDTH = 24  # of the bar, in a terminal
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What there is to show."""
+
+    what: str  # scheduler, controller, engines, stopping
+    done: int = 0
+    total: int = 1
+    doing: str = ""  # how far the rest is
+    why: str = ""  # it waits
+    complete: bool = False
+
+
+def stage(status: dict[str, Any], name: str = "") -> Stage:
+    """Of what GET /cluster answers; of one engine set only, if `name` is given."""
+    controller, sets = status["controller"], status["engines"]
+    if status["state"] == "stopping":
+        left = sum(len(engines["tasks"]) for engines in sets.values()) + bool(controller["task"])
+        return Stage("stopping", -left, 0, f"{left} to end", one_line(status["explain"]))
+    chosen = [engines for set_name, engines in sets.items() if name in ("", set_name)]
+    total = sum(engines["wanted"] for engines in chosen)
+    if chosen and not total:
+        left = sum(len(engines["tasks"]) for engines in chosen)
+        return Stage("stopping", -left, 0, f"{left} to end", complete=not left)
+    if controller["state"] != "running":
+        said = controller["message"] or status["explain"]
+        return Stage("controller", 0, total or 1, controller["state"] if controller["task"] else "", one_line(said))
+    if not chosen:
+        return Stage("controller", 1, 1, complete=True)
+    states = Counter(task["state"] for engines in chosen for task in engines["tasks"])
+    states["ending"] = states.pop("killing", 0)
+    doing = ", ".join(f"{n} {state}" for state, n in states.items() if n and state != "running")
+    return Stage(
+        "engines",
+        sum(min(engines["running"], engines["wanted"]) for engines in chosen),
+        total,
+        doing,
+        "; ".join(one_line(engines["message"]) for engines in chosen if engines["message"]),
+        all(engines["running"] == len(engines["tasks"]) == engines["wanted"] for engines in chosen),
+    )
+
+
+def place() -> str:
+    """Where progress can be shown: 'terminal', 'notebook', or '' for nowhere. IPP_NONINTERACTIVE=1 means nowhere."""
+    if os.environ.get("IPP_NONINTERACTIVE", "") not in ("", "0"):
+        return ""
+    ipython = sys.modules.get("IPython")
+    if getattr(ipython and ipython.get_ipython(), "kernel", None) is not None:
+        return "notebook"
+    return "terminal" if sys.stderr.isatty() else ""
+
+
+class Bar:
+    """Appears with the first `show`. Without a place for it, all this does nothing."""
+
+    def __init__(self, where: str | None = None, leave: bool = True) -> None:
+        self.where = place() if where is None else where
+        self._leave = leave
+        self._bar: Any = None
+        self._most = 0  # tasks that there were when the end began
+        self._seen: tuple[str, int, str] = ("", 0, "")
+        self._moved_at = 0.0
+
+    def show(self, now: Stage) -> None:
+        if not self.where:
+            return
+        if now.what == "stopping":
+            self._most = max(self._most, -now.done)
+            now = replace(now, done=self._most + now.done, total=self._most)
+        seen = (now.what, now.done, now.doing)
+        if seen != self._seen:
+            self._seen, self._moved_at = seen, time.monotonic()
+        stalled = bool(now.why) and not now.complete and time.monotonic() - self._moved_at >= STALL
+        text = now.why if stalled else now.doing
+        if self._bar is None:
+            self._bar = self._new(now.total)
+        bar = self._bar
+        if bar.total != now.total:
+            began = bar.start_t
+            bar.reset(now.total)
+            bar.start_t = began
+        bar.n = now.done
+        bar.set_description_str(f"{now.what:10}", refresh=False)
+        bar.set_postfix_str(text, refresh=False)
+        bar.refresh()
+
+    def close(self, complete: bool = False) -> None:
+        if self._bar is None:
+            return
+        if complete:
+            self._bar.n = self._bar.total
+            self._bar.set_postfix_str("", refresh=False)
+            self._bar.refresh()
+        self._bar.close()
+        self._bar, self._most = None, 0
+
+    def _new(self, total: int) -> Any:
+        if self.where == "notebook":
+            try:
+                import ipywidgets  # noqa: F401
+                from tqdm.notebook import tqdm_notebook
+            except ImportError:
+                pass
+            else:
+                return tqdm_notebook(total=total, bar_format=FORMAT, leave=self._leave)
+        from tqdm import tqdm
+
+        return tqdm(
+            total=total,
+            bar_format=FORMAT.replace("{bar}", f"{{bar:{WIDTH}}}"),
+            leave=self._leave,
+            file=sys.stdout if self.where == "notebook" else sys.stderr,
+            dynamic_ncols=True,
+        )
+
+
+class Progress:
+    """Shows how far a cluster is while a `with` block runs. `find` gives its scheduler, None while there is none."""
+
+    def __init__(
+        self, find: Callable[[], Daemon | None], name: str = "", bar: Bar | None = None, ever: bool = False
+    ) -> None:
+        self._find, self._name, self._ever = find, name, ever
+        self.bar = bar or Bar()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Progress:
+        if self.bar.where:
+            self._thread = threading.Thread(target=self._run, name="ipymesos-progress", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
+            self.bar.close(complete=kind is None)
+
+    def _run(self) -> None:
+        version: int | None = None
+        while not self._closed.wait(PAUSE):
+            try:
+                daemon = self._find()
+                if daemon is None:
+                    self.bar.show(Stage("scheduler", doing="starting"))
+                    continue
+                status = daemon.status(after=version, timeout=POLL)
+            except IPyMesosError:
+                version = None
+                continue
+            version = status["version"]
+            now = stage(status, self._name)
+            if self._ever and now.complete:
+                self.bar.close()  # until something is missing again
+            else:
+                self.bar.show(now)
