@@ -79,10 +79,10 @@ class Soak:
         n, deadline = self.world.engines, time.monotonic() + WHOLE_AGAIN
         while time.monotonic() < deadline:
             self.present = self.counters.alive(since)
-            if len(self.present) == n and self.world.satisfied():
-                return True
-            if len(self.present) > n:
-                since = time.monotonic()  # some of them have ended since: who answers from now on?
+            if len(self.present) >= n and (known := self.world.complete()) is not None:
+                if known == {life.engine_id for life in self.present.values()}:
+                    return True
+                since = time.monotonic()  # some of them have retired since: who answers from now on?
                 time.sleep(1.0)
             time.sleep(0.05)
         return False

@@ -132,12 +132,15 @@ class World:
         status = self.status()
         return {task["task"]: task for one in (status["engines"].values() if status else ()) for task in one["tasks"]}
 
-    def satisfied(self) -> bool:
-        """All engines that are wanted can be used, and there are no others."""
+    def complete(self) -> set[int] | None:
+        """The engines' ids when all that are wanted can be used and there are no others; else None."""
         status, n = self.status(), self.engines
         if status is None or status["state"] != "running":
-            return False
-        return all(one["wanted"] == one["running"] == len(one["tasks"]) == n for one in status["engines"].values())
+            return None
+        (engines,) = status["engines"].values()
+        if not engines["wanted"] == engines["running"] == len(engines["tasks"]) == n:
+            return None
+        return {task["engine_id"] for task in engines["tasks"]}
 
     def parts(self) -> list[Part]:
         """The processes of our executors, found by what they are: an executor, its zygote, and what that has forked."""

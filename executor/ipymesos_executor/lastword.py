@@ -1,9 +1,9 @@
 """Tell the clients of a controller that has died that nothing will come of what they wait for.
 
 ipyparallel's own client reconnects to the hub's notifications for ever, and its AsyncResults wait for ever. So for a
-moment somebody else publishes there what the hub would say if all its engines had died. Balanced work still hangs in
-that client: it does not know which engine has it. A client that can follow its cluster to another controller ignores
-all this: it is said with {"controller": "lost"}.
+moment somebody else publishes there what the hub would say if all its engines had died. (For balanced work, of which
+that client does not know which engine has it, the task scheduler answers: scheduler.py.) A client that can follow its
+cluster to another controller ignores all this: it is said with {"controller": "lost"}.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded once, before any fork
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however that comes about."""
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(signum: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent ends, however that comes about."""
+    _prctl(PR_SET_PDEATHSIG, signum)
 
 
 def adopt_orphans() -> None:

@@ -1,19 +1,24 @@
 """The task scheduler of our controllers: ipyparallel's, which gives up a dead engine's tasks soon and says why.
 
-It may be told twice of engines that come and go (hub.py), and gives no new task to an engine that retires.
+It may be told twice of engines that come and go (hub.py), and gives no new task to an engine that retires. When its
+controller dies it outlives it for a moment, to answer for what it was given: nobody else knows.
 """
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import zmq
 from ipyparallel import error, util
 from ipyparallel.controller import task_scheduler as upstream
 
+from . import processes
 from .move import REASON
 
 LAST_REPLIES = 0.3  # seconds for what an engine has sent before its end to arrive
+LONGEST_END = 2  # seconds that this process may outlive its controller
+LINGER = 500  # ms for the last words to leave
 
 
 class TaskScheduler(upstream.TaskScheduler):
@@ -24,6 +29,8 @@ class TaskScheduler(upstream.TaskScheduler):
         self.retiring: set[bytes] = set()
         super().start()
         self.session.send(self.query_stream, "scheduler_request", {})
+        processes.die_with_parent(signal.SIGTERM)
+        self.loop.asyncio_loop.add_signal_handler(signal.SIGTERM, self._end)
 
     # --- what the hub says -----------------------------------------------------------------------------------
 
@@ -105,6 +112,23 @@ class TaskScheduler(upstream.TaskScheduler):
             if self.session.unpack(parts[2].bytes).get("msg_id") not in self.pending.get(engine, {}):
                 return
         super().dispatch_result(raw_msg)
+
+    def _end(self) -> None:
+        """The controller has died, or ends: whoever waits for a task shall not wait for ever.
+
+        A client that can follow its cluster to another one knows by {"controller": "lost"} that it may ask again.
+        """
+        signal.alarm(LONGEST_END)
+        given = [job for jobs in self.pending.values() for job in jobs.values()]
+        for job in [*given, *self.queue_map.values()]:
+            try:
+                raise error.EngineError(f"task {job.msg_id} was given up: its controller has ended")
+            except error.EngineError:
+                content = {**error.wrap_exception(), "controller": "lost"}
+            self.session.send(self.client_stream, "apply_reply", content, parent=job.header, ident=job.idents[:1])
+        self.client_stream.flush()
+        self.client_stream.socket.context.destroy(linger=LINGER)
+        self.loop.stop()
 
     # --- retirement ------------------------------------------------------------------------------------------
 

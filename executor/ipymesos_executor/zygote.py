@@ -267,7 +267,9 @@ class Zygote:
         dead = [pid for pid in self.children if processes.has_ended(pid)]
         if not dead:
             return
-        processes.send(processes.session_members(*dead), signal.SIGKILL)  # what they have started ends with them
+        # What they have started ends with them; a controller's processes do so by themselves, and have last words.
+        leaders = [pid for pid in dead if self.children[pid].payload["kind"] != "controller"]
+        processes.send(processes.session_members(*leaders), signal.SIGKILL)
         self.relay()  # their last words come before their end
         gone = [self.children.pop(pid) for pid in dead]
         for known in gone:

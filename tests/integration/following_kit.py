@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,9 +110,13 @@ class Moving:
             order = {"do": "move", "task": task, "controller": self.name, "engine_info": address}
             self.engines.channel.sendall(json.dumps(order).encode() + b"\n")
 
-    def fail_over(self, *tasks: str) -> None:
+    def kill_main(self) -> None:
+        """Kill the controller's own process: the others of it end by that."""
+        os.kill(int(self.controllers.expect("started", self.name)["pid"]), signal.SIGKILL)
+
+    def fail_over(self, *tasks: str, main_only: bool = False) -> None:
         """The controller dies; another one is there, is published, and gets the engines."""
-        self.kill()
+        self.kill_main() if main_only else self.kill()
         self.start()
         self.publish()
         self.move(*tasks)

@@ -161,8 +161,11 @@ def test_plain_clients_of_a_dead_controller_are_told(tmp_path: Path) -> None:
     try:
         direct = pack.client[0].apply(work, 60)
         broadcast = second.broadcast_view().apply(work, 60)
+        balanced = second.load_balanced_view()
+        given = [balanced.apply(work, 60) for _ in range(3 * N)]  # more than there are engines
+        eventually(lambda: asked_queues(pack)["waiting"] >= 2 * N)
         os.kill(pack.pid("ctl"), signal.SIGKILL)
-        for result in (direct, broadcast):
+        for result in (direct, broadcast, *given):
             with pytest.raises((ipp.error.RemoteError, ipp.error.CompositeError), match="EngineError"):
                 result.get(20)
         eventually(lambda: pack.client.ids == second.ids == [])
