@@ -111,7 +111,7 @@ def _agents(state: Everything, now: float) -> list[News]:
     """Those on which something of ours runs, and those that could have it: what they have, and why they don't."""
     cluster, session = state.cluster, state.session
     ours = {task.agent_id: task.hostname for task in cluster.tasks.values()}
-    listed = {agent.id: agent for agent in session.agents or ()}
+    listed, failing = {agent.id: agent for agent in session.agents or ()}, policy.failing(state, now)
     refusals: dict[str, list[News]] = {}
     for (_, agent_id), refused in sorted(session.refusals.items()):
         said = {"group": refused.group, "reason": refused.reason, "wanted": refused.wanted, "offered": refused.offered}
@@ -124,7 +124,7 @@ def _agents(state: Everything, now: float) -> list[News]:
         drain = cluster.draining.get(agent_id)
         shown: News = {"id": agent_id, "host": host, "refusals": refused}
         shown["draining"] = drain.starts if drain else None
-        shown["failing"] = policy.failing(state, agent_id, now)
+        shown["failing"] = failing.get(agent_id, "")
         if known is not None:
             shown |= {"cpus": known.total.cpus / 1000, "memory": known.total.mem}
         agents.append(shown)

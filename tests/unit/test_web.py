@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import logging
 import re
@@ -41,6 +40,8 @@ EVERYWHERE = [
     ("POST", "/api/v1/engines/a/signal"),
     ("GET", "/api/v1/explain"),
     ("POST", "/api/v1/stop"),
+    ("POST", "/api/v1/tasks/engine-a-1/retire"),
+    ("POST", "/api/v1/login/code"),
     ("GET", "/"),
     ("GET", "/nothing/here"),
 ]
@@ -159,48 +160,6 @@ def test_what_makes_no_sense_gets_a_sentence(live: Live, method: str, path: str,
     status, answer, _ = live.ask(method, path, body)
     assert status == 400 and said in answer["error"], answer
     assert not live.saved
-
-
-def browse(live: Live, method: str = "GET", body: str = "", **headers: str) -> tuple[int, str, http.client.HTTPMessage]:
-    """As a browser does: it asks for HTML and sends cookies, no Authorization."""
-    where = urlsplit(live.url)
-    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=10)
-    form = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
-    try:
-        connection.request(method, "/", body or None, {"Accept": "text/html,*/*", **form, **headers})
-        response = connection.getresponse()
-        return response.status, response.read().decode(), response.headers
-    finally:
-        connection.close()
-
-
-def test_the_page_needs_a_login(live: Live) -> None:
-    live.daemon().want_engines("b", 2)
-    status, page, headers = browse(live)
-    assert status == 401 and 'type="password"' in page and "engine set" not in page
-    assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["X-Frame-Options"] == "DENY"
-    status, page, headers = browse(live, "POST", "token=wrong")
-    assert status == 401 and "That is not the token" in page and "Set-Cookie" not in headers
-    status, page, headers = browse(live, "POST", f"token={TOKEN}")
-    cookie = headers["Set-Cookie"]
-    assert status == 303 and headers["Location"] == "/" and "HttpOnly" in cookie and "SameSite=Strict" in cookie
-    assert TOKEN not in cookie
-    status, page, _ = browse(live, Cookie=cookie.partition(";")[0])
-    assert status == 200 and "engine set b: 0 of 2 running" in page and TOKEN not in page
-
-
-def test_the_cookie_of_the_page_opens_nothing_else(live: Live) -> None:
-    cookie = browse(live, "POST", f"token={TOKEN}")[2]["Set-Cookie"].partition(";")[0]
-    value = cookie.partition("=")[2]
-    for headers in ({"Cookie": cookie}, {"Authorization": f"Bearer {value}"}):
-        assert live.ask("GET", "/api/v1/cluster", headers=headers)[0] == 401
-        assert live.ask("POST", "/api/v1/stop", b"{}", headers)[0] == 401
-    assert browse(live, Cookie=cookie[:-1] + "x")[0] == 401
-
-
-def test_the_page_is_not_for_other_hosts(live: Live) -> None:
-    assert browse(live, Host="evil.example")[0] == 403
-    assert browse(live, "POST", f"token={TOKEN}", Host="evil.example")[0] == 403
 
 
 def test_what_is_not_there(live: Live) -> None:
@@ -393,24 +352,12 @@ def test_no_page_of_another_origin_gets_anything(live: Live, method: str, path: 
     assert live.ask("GET", "/api/v1/cluster", headers=own)[0] == 200
 
 
-def test_the_login_is_for_our_own_page(live: Live) -> None:
-    assert browse(live, "POST", f"token={TOKEN}", Origin="http://evil.example")[0] == 403
-    assert browse(live, "POST", f"token={TOKEN}", Origin="null")[0] == 403
-    for origin in (live.url, "https://cluster.example", "https://cluster.example:8443"):  # the latter are proxies
-        assert browse(live, "POST", f"token={TOKEN}", Origin=origin)[0] == 303
-    assert browse(live, "POST", f"token={TOKEN}", **{"Content-Type": "text/plain"})[0] in (401, 415)
-
-
 def test_headers_of_every_answer(live: Live) -> None:
     for method, path in EVERYWHERE:
         for headers in ({}, {"Authorization": f"Bearer {TOKEN}"}):
             _, _, sent = live.ask(method, path, headers=headers)
             assert sent["Cache-Control"] == "no-store" and sent["X-Content-Type-Options"] == "nosniff"
             assert sent["Cross-Origin-Resource-Policy"] == "same-origin" and "Server" not in sent
-    for headers in (browse(live)[2], browse(live, "POST", f"token={TOKEN}")[2]):
-        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
-        assert headers["X-Frame-Options"] == "DENY" and headers["Referrer-Policy"] == "same-origin"
-        assert "Secure" not in headers.get("Set-Cookie", "")
 
 
 def test_a_bucket() -> None:
@@ -431,10 +378,10 @@ def test_who_guesses_is_slowed_down_and_nobody_else(live: Live, caplog: pytest.L
     assert [status for status, _, _ in answers] == [401] * 3 + [429] * 8
     assert 0 < int(answers[-1][2]["Retry-After"]) <= 1000
     assert caplog.text.count("/api/v1/cluster 401") == 3 and "429" not in caplog.text
-    status, page, headers = browse(live, "POST", "token=wrong")
+    status, _, headers = live.ask("POST", "/api/v1/login", b'{"token": "wrong"}', JSON)
     assert status == 429 and headers["Retry-After"] and "Set-Cookie" not in headers
     assert live.daemon().status()["state"] == "starting"
-    assert browse(live, "POST", f"token={TOKEN}")[0] == 303
+    assert live.ask("POST", "/api/v1/login", json.dumps({"token": TOKEN}).encode(), JSON)[0] == 200
 
 
 def test_mistakes_of_strangers_fill_no_log(live: Live, caplog: pytest.LogCaptureFixture) -> None:

@@ -56,10 +56,10 @@ export function scale(model, name, done) {
   const now = model.cluster.sets[name].wanted;
   const input = h("input", { id: "scale-n", type: "number", min: 0, max: 10000, step: 1, value: now, inputmode: "numeric" });
   const note = h("p", { class: "muted", "aria-live": "polite" });
-  const { go } = confirm(`Scale engine set ${name}`, [h("label", { for: "scale-n" }, "Engines wanted"), input, note], "Scale", async () => {
+  const { go } = confirm(`Scale engine set “${name}”`, [h("label", { for: "scale-n" }, "Engines wanted"), input, note], "Scale", async () => {
     const n = input.valueAsNumber;
     await ask("PUT", `engines/${encodeURIComponent(name)}`, { n });
-    done(`Engine set ${name}: ${plural(n, "engine")} wanted.`);
+    done(`Engine set “${name}”: ${plural(n, "engine")} wanted.`);
   });
   const look = () => {
     const n = input.valueAsNumber, good = Number.isInteger(n) && n >= 0 && n <= 10000;
@@ -78,7 +78,7 @@ export function scale(model, name, done) {
 function end(model, task, what, done) {
   const set = model.cluster.sets[task.group];
   const work = `It gets ${span(set?.grace ?? 0)} to finish what it does; what it holds in memory is lost.`;
-  const then = what === "restart" ? "Another engine takes its place." : `Nothing takes its place: engine set ${task.group} wants ${Math.max(0, (set?.wanted ?? 1) - 1)} then.`;
+  const then = what === "restart" ? "Another engine takes its place." : `Nothing takes its place: engine set “${task.group}” wants ${Math.max(0, (set?.wanted ?? 1) - 1)} then.`;
   const { cancel } = confirm(`${what === "restart" ? "Restart" : "Retire"} ${title(task).toLowerCase()}?`, [h("p", {}, `${work} ${then}`)],
     what === "restart" ? "Restart it" : "Retire it", async () => {
       await ask("POST", `tasks/${encodeURIComponent(task.task)}/${what}`, {});

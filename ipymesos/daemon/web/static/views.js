@@ -21,7 +21,8 @@ export function header(model, connection) {
   text($("state"), state);
   attribute($("state"), "data-look", { Running: "good", Starting: "coming", Waiting: "coming" }[state] ?? "plain");
   const master = cluster.connected ? `Mesos master ${cluster.master}` : "no Mesos master";
-  text($("where"), `${master} · framework ${cluster.framework_id || "(none yet)"} · scheduler ${cluster.ipymesos}, pid ${cluster.pid}`);
+  text($("where").firstChild, master);
+  text($("where").lastChild, ` · framework ${cluster.framework_id || "(none yet)"} · scheduler ${cluster.ipymesos}, pid ${cluster.pid}`);
   const ended = connection === "lost" && cluster.state === "stopping";
   text($("live"), { live: "Live", lost: ended ? "Ended" : "Connection lost, trying again" }[connection]);
   attribute($("live"), "data-look", connection === "live" ? "good" : ended ? "plain" : "bad");
@@ -109,7 +110,7 @@ export function reasons(model) {
 }
 
 export function label(group) {
-  return group === "controller" ? "Controller" : `Engine set ${group}`;
+  return group === "controller" ? "Controller" : `Engine set “${group}”`;
 }
 
 // --- controller and engine sets
@@ -117,8 +118,10 @@ export function label(group) {
 export function sets(model, scale) {
   const serving = model.cluster.controller;
   const items = [{ name: "controller", ...serving }, ...Object.entries(model.cluster.sets).map(([name, set]) => ({ name, ...set }))];
-  each($("sets"), items, (item) => item.name, (item) => (item.name === "controller" ? aController() : aSet(item.name, scale)), (element, item) => {
-    (item.name === "controller" ? updateController : updateSet)(element, item, model);
+  if (items.length === 1) items.push({ name: "" });
+  each($("sets"), items, (item) => item.name, (item) => (item.name === "controller" ? aController() : item.name ? aSet(item.name, scale)
+    : h("article", { class: "muted" }, "No engines are wanted.")), (element, item) => {
+    if (item.name) (item.name === "controller" ? updateController : updateSet)(element, item, model);
   });
 }
 
@@ -138,7 +141,7 @@ function updateController(element, item, model) {
 
 function aSet(name, scale) {
   return h("article", { "data-set": name },
-    h("div", { class: "row" }, h("h3", {}, name), h("span", { class: "chip" }),
+    h("div", { class: "row" }, h("h3", {}, label(name)), h("span", { class: "chip" }),
       h("button", { type: "button", "aria-label": `Scale engine set ${name}`, onclick: () => scale(name) }, "Scale…")),
     h("div", { class: "meter", "aria-hidden": "true" }, h("span", { class: "running" }), h("span", { class: "coming" })),
     h("p", { class: "muted" }), h("p", { class: "message" }));
@@ -170,7 +173,7 @@ export function queues(model) {
     .sort((a, b) => b.all - a.all || a.id - b.id) : [];
   const head = { name: "head", text: !told ? (model.cluster.controller.state === "running" ? "Asking the controller…" : "There is no controller to ask.")
     : !told.waiting && !longest.length ? "Nothing waits and nothing is under way."
-      : `${plural(told.waiting, "request")} ${told.waiting === 1 ? "waits" : "wait"} for any engine.` };
+      : told.waiting ? `${plural(told.waiting, "request")} ${told.waiting === 1 ? "waits" : "wait"} for an engine.` : "No request waits for an engine." };
   const rest = longest.length > LONGEST_QUEUES ? [{ name: "rest", text: `and ${plural(longest.length - LONGEST_QUEUES, "more engine")} with work` }] : [];
   const most = Math.max(1, ...longest.map((item) => item.all));
   each($("queues"), [head, ...longest.slice(0, LONGEST_QUEUES), ...rest], (item) => item.name ?? item.id, (item) => (item.name
