@@ -20,6 +20,7 @@ from zmq.eventloop.zmqstream import ZMQStream
 from .kernel import Kernel
 from .link import Handshakes
 from .move import Mover
+from .older import IPEngine
 from .redact import hide_in_logs
 from .retire import Retirement
 
@@ -35,7 +36,7 @@ DEFAULTS = {
 upstream.Kernel = Kernel  # which it makes by this name
 
 
-class Engine(upstream.IPEngine):
+class Engine(IPEngine):
     """IPEngine that does for itself, in its control thread, what its nanny process would do, and that can move.
 
     `report` tells the zygote that a hub has given us an id, and that the hub has asked us to leave. `orders` is the

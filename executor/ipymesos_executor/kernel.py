@@ -7,10 +7,10 @@ from collections import OrderedDict, deque
 from typing import Any
 
 import zmq
-from ipyparallel.engine.kernel import IPythonParallelKernel
 from zmq.eventloop.zmqstream import ZMQStream
 
 from . import load
+from .older import IPythonParallelKernel
 from .replies import Replies
 from .retire import arrival
 
