@@ -40,13 +40,9 @@ def stage(status: dict[str, Any], name: str = "") -> Stage:
     """Of what GET /cluster answers; of one engine set only, if `name` is given."""
     controller, sets = status["controller"], status["engines"]
     if status["state"] == "stopping":
-        left = sum(len(engines["tasks"]) for engines in sets.values()) + bool(controller["task"])
-        return Stage("stopping", -left, 0, f"{left} to end", one_line(status["explain"]))
+        return ending(status)
     chosen = [engines for set_name, engines in sets.items() if name in ("", set_name)]
     total = sum(engines["wanted"] for engines in chosen)
-    if chosen and not total:
-        left = sum(len(engines["tasks"]) for engines in chosen)
-        return Stage("stopping", -left, 0, f"{left} to end", complete=not left)
     if controller["state"] != "running":
         said = controller["message"] or status["explain"]
         return Stage("controller", 0, total or 1, controller["state"] if controller["task"] else "", one_line(said))
@@ -63,6 +59,13 @@ def stage(status: dict[str, Any], name: str = "") -> Stage:
         "; ".join(one_line(engines["message"]) for engines in chosen if engines["message"]),
         all(engines["running"] == len(engines["tasks"]) == engines["wanted"] for engines in chosen),
     )
+
+
+def ending(status: dict[str, Any]) -> Stage:
+    """Of a cluster whose tasks shall all end."""
+    left = sum(len(engines["tasks"]) for engines in status["engines"].values()) + bool(status["controller"]["task"])
+    why = one_line(status["explain"]) if status["state"] == "stopping" else ""
+    return Stage("stopping", -left, 0, f"{left} to end", why)
 
 
 def place() -> str:
@@ -98,14 +101,14 @@ class Bar:
         stalled = bool(now.why) and not now.complete and time.monotonic() - self._moved_at >= STALL
         text = now.why if stalled else now.doing
         if self._bar is None:
-            self._bar = self._new(now.total)
+            self._bar = self._new(now)
         bar = self._bar
         if bar.total != now.total:
             began = bar.start_t
             bar.reset(now.total)
             bar.start_t = began
         bar.n = now.done
-        bar.set_description_str(f"{now.what:10}", refresh=False)
+        bar.set_description_str(_title(now), refresh=False)
         bar.set_postfix_str(text, refresh=False)
         bar.refresh()
 
@@ -119,7 +122,8 @@ class Bar:
         self._bar.close()
         self._bar, self._most = None, 0
 
-    def _new(self, total: int) -> Any:
+    def _new(self, first: Stage) -> Any:
+        what: dict[str, Any] = {"desc": _title(first), "total": first.total, "leave": self._leave}
         if self.where == "notebook":
             try:
                 import ipywidgets  # noqa: F401
@@ -127,25 +131,36 @@ class Bar:
             except ImportError:
                 pass
             else:
-                return tqdm_notebook(total=total, bar_format=FORMAT, leave=self._leave)
+                return tqdm_notebook(bar_format=FORMAT, **what)
         from tqdm import tqdm
 
         return tqdm(
-            total=total,
             bar_format=FORMAT.replace("{bar}", f"{{bar:{WIDTH}}}"),
-            leave=self._leave,
             file=sys.stdout if self.where == "notebook" else sys.stderr,
             dynamic_ncols=True,
+            **what,
         )
 
 
+def _title(stage: Stage) -> str:
+    return f"{stage.what:10}"
+
+
 class Progress:
-    """Shows how far a cluster is while a `with` block runs. `find` gives its scheduler, None while there is none."""
+    """Shows how far a cluster is while a `with` block runs.
+
+    `find` gives its scheduler, None while there is none; `show` makes of a status what is shown. `ever`: the bar is
+    there only while something is missing.
+    """
 
     def __init__(
-        self, find: Callable[[], Daemon | None], name: str = "", bar: Bar | None = None, ever: bool = False
+        self,
+        find: Callable[[], Daemon | None],
+        show: Callable[[dict[str, Any]], Stage] = stage,
+        bar: Bar | None = None,
+        ever: bool = False,
     ) -> None:
-        self._find, self._name, self._ever = find, name, ever
+        self._find, self._show, self._ever = find, show, ever
         self.bar = bar or Bar()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -170,14 +185,15 @@ class Progress:
             try:
                 daemon = self._find()
                 if daemon is None:
-                    self.bar.show(Stage("scheduler", doing="starting"))
+                    if version is None:
+                        self.bar.show(Stage("scheduler", doing="starting"))
                     continue
                 status = daemon.status(after=version, timeout=POLL)
             except IPyMesosError:
                 version = None
                 continue
             version = status["version"]
-            now = stage(status, self._name)
+            now = self._show(status)
             if self._ever and now.complete:
                 self.bar.close()  # until something is missing again
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -12,7 +13,7 @@ import ipyparallel
 from traitlets import default
 
 from . import logs as logs_
-from .bars import Bar, Progress, stage
+from .bars import Bar, Progress, Stage, ending, stage
 from .client import Daemon
 from .errors import ConfigError, IPyMesosError, NotRunning, StartFailed
 from .explained import FAINT, Explanation, ended, explain, scheduler
@@ -90,15 +91,15 @@ class Cluster(ipyparallel.Cluster):
             arrived.cancel()
 
     async def stop_cluster(self) -> None:
-        with self._progress():
+        with self._progress(ending):
             await super().stop_cluster()
 
     def __exit__(self, *args: Any) -> None:
-        with self._progress():
+        with self._progress(ending):
             super().__exit__(*args)
 
     async def __aexit__(self, *args: Any) -> None:
-        with self._progress():
+        with self._progress(ending):
             await super().__aexit__(*args)
 
     def __enter__(self) -> Client:
@@ -115,14 +116,14 @@ class Cluster(ipyparallel.Cluster):
             await self.stop_cluster()
             raise
 
-    def _progress(self) -> Progress:
+    def _progress(self, show: Callable[[dict[str, Any]], Stage] = stage) -> Progress:
         def find() -> Daemon | None:
             try:
                 return scheduler(self)
             except NotRunning:
                 return None
 
-        return Progress(find)
+        return Progress(find, show)
 
     # -- what can be asked of it
 
