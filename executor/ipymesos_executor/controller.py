@@ -15,7 +15,7 @@ from ipyparallel.controller import app as upstream
 from ipyparallel.controller import task_scheduler
 from traitlets.config import Config
 
-from . import death, processes
+from . import death, heart, processes
 from .hub import Hub
 from .queues import answer
 from .redact import hide_in_logs
@@ -23,13 +23,13 @@ from .scheduler import TaskScheduler
 
 Report = Callable[[dict[str, Any]], None]
 
-PING = 200  # ms between heartbeats: an engine's registration is whole only at its second one
 PATIENCE = 30_000  # ms without heartbeat until an engine counts as gone, as with ipyparallel's own defaults
 LOOPBACK = "127.0.0.1"
 
 upstream.Hub = Hub  # IPController.init_hub creates what stands there
+upstream.start_heartmonitor = heart.start
 
-DEFAULTS = {"IPController": {"db_class": "nodb"}, "HeartMonitor": {"period": PING}}
+DEFAULTS = {"IPController": {"db_class": "nodb"}}
 
 
 class Controller(upstream.IPController):
@@ -70,7 +70,8 @@ class Controller(upstream.IPController):
         self.reuse_files = True  # nothing to clean up at the end,
         self.write_connection_files = False  # since nothing is written
         beats = self.config.HeartMonitor
-        beats.setdefault("max_heartmonitor_misses", ceil(PATIENCE / beats.period))
+        if "period" in beats:  # upstream's patience counts beats, however long they are
+            beats.setdefault("max_heartmonitor_misses", ceil(PATIENCE / beats.period))
 
     def init_hub(self) -> None:
         super().init_hub()

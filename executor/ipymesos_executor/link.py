@@ -10,6 +10,8 @@ from ipyparallel.controller.heartmonitor import Heart
 from ipyparallel.util import disambiguate_ip_address
 from zmq.utils.monitor import parse_monitor_message
 
+from .heart import listen_to
+
 if TYPE_CHECKING:
     from .engine import Engine
 
@@ -79,6 +81,9 @@ class Heartbeat(Heart):  # type: ignore[misc]
         self.device.context_factory = lambda: self._context
         self.device.setsockopt_in(zmq.LINGER, 0)
         self.device.setsockopt_out(zmq.LINGER, 0)
+        self.device.setsockopt_in(zmq.UNSUBSCRIBE, b"")  # from everything
+        for topic in listen_to(engine.bident):
+            self.device.setsockopt_in(zmq.SUBSCRIBE, topic)
         self.start()
 
     def end(self) -> None:

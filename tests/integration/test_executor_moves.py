@@ -378,7 +378,9 @@ def test_id_that_is_taken(moving: Moving, tmp_path: Path) -> None:
 def test_registered_for_longer_than_hearts_are_waited_for(moving: Moving) -> None:
     moving.begin()
     moving.kill("c0")
-    client = moving.moved(moving.new_controller("--HeartMonitor.max_heartmonitor_misses=5"))
+    client = moving.moved(
+        moving.new_controller("--HeartMonitor.period=200", "--HeartMonitor.max_heartmonitor_misses=5")
+    )
     since = time.monotonic()  # 200 ms each
 
     def long_ago() -> bool:
