@@ -111,7 +111,7 @@ def show_list(running: Daemon, output: str) -> None:
         return
     if listing["scheduler"]:
         print(f"scheduler: {listing['scheduler']}")
-    rows = [("ENGINE", "TASK", "STATE", "SET", "AGENT")]
+    rows: list[tuple[str, ...]] = [("ENGINE", "TASK", "STATE", "SET", "AGENT")]
     for log in listing["logs"]:
         number = "-" if log["engine_id"] is None else str(log["engine_id"])
         rows.append((number, log["task"], log["state"], log["group"], words.agent(log)))

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import one_line
+
 OK, WARN, FAIL, SKIP = "OK", "WARN", "FAIL", "SKIP"
 
 
@@ -56,5 +58,5 @@ def summary(findings: Iterable[Finding]) -> str:
 
 def line(found: Finding) -> str:
     """For people; the advice is on a line of its own."""
-    text = f"{found.verdict:4}  {found.check:14} {found.said}"
+    text = f"{found.verdict:4}  {found.check:14} {one_line(found.said)}"
     return f"{text}\n{'':21}-> {found.advice}" if found.advice else text

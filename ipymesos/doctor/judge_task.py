@@ -15,32 +15,50 @@ CLOCKS = 10.0  # seconds between two clocks that nobody minds
 OLDEST_IPYPARALLEL = 9
 
 
+# What Mesos, Docker or the executor says, whether it is about images only, and what to do then; the first one counts.
+CAUSES: tuple[tuple[str, bool, str], ...] = (
+    (
+        "no such kind of task|speaks protocol",
+        False,
+        "ipymesos-executor in {place} is of another version than ipymesos here: install the same there",
+    ),
+    (
+        "no module named '?ipymesos_executor",
+        False,
+        "install ipymesos-executor in {place}, or set python to the one that has it",
+    ),
+    (
+        "containerizer|unknown container",
+        True,
+        "the agents must run images: mesos-agent --containerizers=docker,mesos (or --image_providers=docker)",
+    ),
+    (
+        "pull|manifest|no such image|registry|access denied",
+        True,
+        "can {host} get it? `docker pull {image}` there tells; check the name and the tag, and the agents' login",
+    ),
+    (
+        "no such file|not found|exited with status 127",
+        False,
+        "is {python!r} there, in {place}? set python to the right path",
+    ),
+    ("no such user|user .* not|failed to chown", False, "set user to an account that the agents have"),
+    ("can't be imported", False, "install what is missing in {place}"),
+)
+ELSE = "Mesos' pages show the sandbox on that agent: stdout and stderr there may say more"
+
+
 def launch_failed(host: str, container: Container, said: str) -> Finding:
-    """What to do about a container or an executor that didn't come up, by what Mesos says of it."""
-    words = said.lower()
-    image = container.image
-    if "no such kind of task" in words:
-        advice = f"ipymesos-executor in {_place(container)} is older than ipymesos here: install the same version there"
-    elif "no module named" in words and "ipymesos_executor" in words:
-        advice = f"install ipymesos-executor in {_place(container)}, or set python to the one that has it"
-    elif "protocol" in words:
-        advice = f"install the same version of ipymesos-executor in {_place(container)} as of ipymesos here"
-    elif "containerizer" in words and image:
-        advice = "the agents must run images: mesos-agent --containerizers=docker,mesos (or --image_providers=docker)"
-    elif image and any(
-        word in words for word in ("pull", "manifest", "no such image", "not found", "registry", "denied")
-    ):
-        advice = (
-            f"can {host} get it? `docker pull {image}` there tells; check the name and the tag, and the agents' login"
-        )
-    elif any(word in words for word in ("no such file", "not found", "exited with status 127")):
-        advice = f"is {container.python!r} there, in {_place(container)}? set python to the right path"
-    elif "user" in words and ("no such" in words or "failed to" in words):
-        advice = "the agents don't know this account: set user to one that they have"
-    elif "can't be imported" in words:
-        advice = f"install what is missing in {_place(container)}"
-    else:
-        advice = "the sandbox on that agent may say more: Mesos' pages show it, its stdout and stderr"
+    """What to do about a container or an executor that didn't come up, by what is said of it."""
+    facts = {"host": host, "image": container.image, "python": container.python, "place": _place(container)}
+    advice = next(
+        (
+            advice.format(**facts)
+            for pattern, image, advice in CAUSES
+            if (container.image or not image) and re.search(pattern, said, re.IGNORECASE)
+        ),
+        ELSE,
+    )
     return fail("task", f"on {host}: {said}", advice, StartFailed.exit_code)
 
 
@@ -48,10 +66,8 @@ def launch_late(host: str, container: Container, waited: float) -> Finding:
     what = (
         f"the image {container.image!r} may still be on its way" if container.image else "its executor doesn't come up"
     )
-    return fail(
-        "task", f"on {host}: not running within {waited:g} s; {what}",
-        "try again, with a longer --timeout; options start_timeout must be as long", StartFailed.exit_code,
-    )  # fmt: skip
+    advice = "try again with a longer --timeout, and give a start as long: the option start_timeout"
+    return fail("task", f"on {host}: not running within {waited:g} s; {what}", advice, StartFailed.exit_code)
 
 
 def _place(container: Container) -> str:

@@ -58,7 +58,7 @@ def sources(cluster: Cluster) -> list[Source]:
         cluster.tasks.values(),
         key=lambda t: (t.group != CONTROLLER, t.engine_id is None, t.engine_id or 0, t.launched_at, t.id),
     )
-    return [of(cluster, thing) for thing in (*live, *cluster.exits)]
+    return [of(cluster, task) for task in live] + [of(cluster, end) for end in cluster.exits]
 
 
 def find(cluster: Cluster, name: str) -> Source:
