@@ -18,7 +18,7 @@ from ...errors import Gone, Unreadable
 TIMEOUT = 5.0  # seconds that one answer may take in all
 PIECE = 1 << 16  # bytes; Mesos gives no more than 16 pages at once
 LARGEST_ANSWER = 8 * PIECE  # bytes: JSON writes a control character in six
-MALFORMED = (ValueError, KeyError, TypeError, RecursionError)
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Files:
         where = f"the agent at {sandbox.endpoint}"
         try:
             status, body = self._get(sandbox.endpoint, f"/files/read?{query}")
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
             raise Unreadable(f"{where} doesn't answer: {getattr(error, 'strerror', None) or error!r}") from None
         if status == 404:
             raise Gone(
