@@ -131,18 +131,17 @@ class Handler(RequestHandler):
         ASKER.set(self.asker())
         if seconds := self.gate.users.wait():
             self.slow_down(seconds)
-        elif unknown := sorted(set(self.request.query_arguments) - set(self.queries)):
+        else:
+            self.check_shape()
+
+    def check_shape(self) -> None:
+        """Only known query parameters, and a body that is declared as JSON: who is of another origin can't do that."""
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if unknown := sorted(set(self.request.query_arguments) - set(self.queries)):
             allowed = ", ".join(self.queries) or "none"
             self.refuse(400, f"{unknown[0][:50]!r}: there is no such query parameter here; allowed: {allowed}")
-        else:
-            self.check_type()
-
-    def check_type(self) -> bool:
-        """Is what is sent declared as JSON? A page of another origin can't do that without asking."""
-        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if self.request.body and kind != "application/json":
+        elif self.request.body and kind != "application/json":
             self.refuse(415, f"Content-Type: {kind!r}; what is sent here must be application/json")
-        return not self._finished
 
     def turn_away(self, code: int, message: str) -> None:
         """Refuse a stranger."""

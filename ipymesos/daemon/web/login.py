@@ -12,15 +12,16 @@ class LoginHandler(Handler):
     def prepare(self) -> None:
         if self.request.method == "DELETE":
             super().prepare()
-        elif self.check_way() and (seconds := self.gate.anybody.wait()):
-            self.slow_down(seconds)
+        elif self.check_way():
+            if seconds := self.gate.anybody.wait():
+                self.slow_down(seconds)
+            else:
+                self.check_shape()
 
     def get(self) -> None:
         self.answer({"logged_in": self.logged_in()})
 
     def post(self) -> None:
-        if not self.check_type():
-            return
         body = self.body("token", "code")
         token, code = body.get("token", ""), body.get("code", "")
         if not isinstance(token, str) or not isinstance(code, str):

@@ -180,7 +180,8 @@ def inpath(name: str, schema: Schema, description: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": schema, "description": description}
 
 
-ENGINE_SET = inpath("name", {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$"}, "of the engine set")
+NAME = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$"
+ENGINE_SET = inpath("name", {"type": "string", "pattern": NAME}, "of the engine set")
 
 PATHS: dict[str, dict[str, Any]] = {
     "/api/v1/cluster": {
@@ -245,7 +246,7 @@ PATHS: dict[str, dict[str, Any]] = {
             parameters=[
                 inpath(
                     "name",
-                    {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$"},
+                    {"type": "string", "pattern": NAME},
                     "scheduler, controller, an engine's number or a task's id",
                 ),
                 query(
@@ -272,6 +273,40 @@ PATHS: dict[str, dict[str, Any]] = {
                     "how long to wait if there are none, at most; seconds (default 0, most 300)",
                 ),
             ],
+        ),
+    },
+    "/api/v1/tasks/{task}/{what}": {
+        "post": operation(
+            "End one engine: `restart` has another one take its place, with `retire` its set wants one less",
+            answer(ref("EngineSet"), "its engine set"),
+            parameters=[
+                inpath("task", {"type": "string", "pattern": NAME}, "the engine's Mesos task"),
+                inpath("what", {"enum": ["retire", "restart"]}, "what shall become of it"),
+            ],
+        ),
+    },
+    "/api/v1/stream": {
+        "get": operation(
+            "What there is to see, and then whatever changes, as server-sent events; docs/dashboard.md says what",
+            {"description": "JSON objects", "content": {"text/event-stream": {"schema": TEXT}}},
+            parameters=[query("after", COUNT, "only events after this number, as with the header Last-Event-ID")],
+        ),
+    },
+    "/api/v1/login": {
+        "get": operation(
+            "Is this browser logged in?", answer(obj({"logged_in": FLAG}), "whether it is"), security=[{}]
+        ),
+        "post": operation(
+            "Log a browser in: it gets a cookie, which shows everything and changes nothing",
+            answer(obj({"word": about(TEXT, "to be sent as X-IPyMesos-Word with what changes something")}), "it is in"),
+            security=[{}],
+            requestBody=body(obj({}, {"token": TEXT, "code": about(TEXT, "instead of the token")}, closed=True)),
+        ),
+        "delete": operation("Log this browser out", answer(obj({"logged_in": FLAG}), "it is out")),
+    },
+    "/api/v1/login/code": {
+        "post": operation(
+            "A code with which a browser can log in, once, within two minutes", answer(obj({"code": TEXT}), "the code")
         ),
     },
     "/api/v1/stop": {
