@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable
 from html import escape
@@ -19,8 +18,8 @@ from .errors import ConfigError, IPyMesosError, NotRunning, StartFailed
 from .explained import FAINT, Explanation, ended, explain, scheduler
 from .following import Client
 from .following.cluster import connect_client
+from .scaling import LOOK, hopeless, wait_for_engines
 
-LOOK = 2.0  # seconds between two looks whether all engines can come at all
 CELL = "padding:.1em .8em .1em 0;text-align:left;vertical-align:top"
 
 
@@ -172,8 +171,12 @@ class Cluster(ipyparallel.Cluster):
             self.engines[name].n = n
             self.n = n if self.n is not None and len(self.engines) == 1 else self.n
             self.update_cluster_file()
-        if wait:
-            wait_for_engines(daemon, name, n, timeout, Bar())
+        bar = Bar()
+        try:
+            if wait:
+                wait_for_engines(daemon, name, n, timeout, lambda status: bar.show(stage(status, name)))
+        finally:
+            bar.close()
 
     def _repr_html_(self) -> str:
         try:
@@ -183,44 +186,7 @@ class Cluster(ipyparallel.Cluster):
             return f"<div><b>{escape(repr(self))}</b></div>" + ended(str(error))._repr_html_()
 
 
-def hopeless(group: dict[str, Any]) -> str:
-    """Why not all engines of a set can run, once nothing more of it is on its way; '' while there is hope."""
-    room, wanted = group["room"], group["wanted"]
-    if room is None or room >= wanted or group["coming"] or group["why"] not in ("refused", "busy"):
-        return ""
-    return (
-        f"engine set {group['group']}: {group['running']} of {wanted} run, and all agents of this Mesos together have"
-        f" room for {room} at most; the others begin when there are more agents: {group['reason']}"
-    )
-
-
 Cluster.__module__ = "ipymesos"  # what a cluster's file says, from which other processes find the class again
-
-
-def wait_for_engines(daemon: Daemon, name: str, n: int, timeout: float, bar: Bar) -> None:
-    """Until the set has exactly n engines, and all of them run. StartFailed says why not."""
-    deadline, version = time.monotonic() + timeout, None
-    looked = time.monotonic()
-    try:
-        while True:
-            status = daemon.status(after=version, timeout=1.0)
-            version, engines = status["version"], status["engines"].get(name)
-            if engines is None or status["state"] == "stopping":
-                raise IPyMesosError(status["error"] or "the cluster is stopping")
-            bar.show(stage(status, name))
-            if engines["state"] == "failed":
-                raise StartFailed(engines["message"])
-            if engines["running"] == sum(task["state"] != "killing" for task in engines["tasks"]) == n:
-                return
-            if time.monotonic() - looked > LOOK:
-                looked = time.monotonic()
-                for group in daemon.explain()["groups"]:
-                    if group["group"] == name and (why := hopeless(group)):
-                        raise StartFailed(why)
-            if time.monotonic() > deadline:
-                raise StartFailed(f"{engines['running']} of {n} engines run after {timeout:g} s: {engines['message']}")
-    finally:
-        bar.close()
 
 
 # -- for notebooks

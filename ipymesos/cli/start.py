@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from ..bars import Bar, Progress
 from ..errors import AlreadyRunning, ConfigError, NotRunning
 from ..paths import Paths
 from .arguments import add_where, daemon, engines
 from .options import add_options, chosen_options, locate_profile
+from .telling import BesideBar, Events, Teller, add_output, own
 
 DESCRIPTION = """\
 Start a cluster: register with Mesos, launch the controller and, with -n, engines. Stays in the foreground and says
@@ -38,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on as the scheduler that was killed: its options, its engines"
     )
     parser.add_argument("--options", metavar="-", choices=["-"], help=argparse.SUPPRESS)
+    add_output(parser)
     parser.add_argument("--verbose", action="store_true", help="log every request and call, never a key")
     parser.add_argument(
         "controller_args", nargs="*", metavar="-- ARGUMENT", help="arguments for ipcontroller, after --"
@@ -61,10 +66,22 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         assert directory is not None
         start = Start(chosen_options(arguments, directory), arguments.n, tuple(arguments.controller_args))
-    log_to_streams(arguments.verbose, timestamps=launched)
     assert directory is not None
-    App(Paths(directory, arguments.cluster_id), start, launched, "" if launched else connecting(arguments)).run()
+    paths = Paths(directory, arguments.cluster_id)
+    app = App(paths, start, launched, "" if launched else connecting(arguments))
+    with telling(arguments, paths, launched):
+        app.run()
     return 0
+
+
+def telling(arguments: argparse.Namespace, paths: Paths, launched: bool) -> contextlib.AbstractContextManager[object]:
+    """How it says what happens: lines of a log, in a terminal with a bar below them, or events as JSON."""
+    bar = Bar("" if launched or arguments.output == "json" else None, leave=False)
+    log_to_streams(arguments.verbose, launched, BesideBar if bar.where else logging.StreamHandler)
+    if (events := None if launched else Events.of(arguments)) is not None:
+        logging.getLogger("ipymesos").handlers[:1] = []  # only warnings, which go to standard error
+        return Teller(events, paths.daemon_file)
+    return Progress(lambda: own(paths.daemon_file), bar=bar, ever=True)
 
 
 def check_resume(arguments: argparse.Namespace, directory: Path | None) -> None:
@@ -111,7 +128,9 @@ def connecting(arguments: argparse.Namespace) -> str:
     return f"connect with: import ipyparallel as ipp; rc = ipp.Client({', '.join(said)})"
 
 
-def log_to_streams(verbose: bool, timestamps: bool) -> None:
+def log_to_streams(
+    verbose: bool, timestamps: bool, handler: Callable[[TextIO], logging.Handler] = logging.StreamHandler
+) -> None:
     """Progress to standard output, warnings to standard error; both with times when it is a daemon's log.
 
     The error for which the driver gives up is left out: it is the one by which we end, and said then.
@@ -122,7 +141,7 @@ def log_to_streams(verbose: bool, timestamps: bool) -> None:
     logging.getLogger("ipymesos.driver").setLevel(logging.DEBUG if verbose else logging.WARNING)
     logging.getLogger("tornado.general").setLevel(logging.ERROR)  # below are mistakes of anybody who can connect
     stamp = "%(asctime)s " if timestamps else ""
-    progress, trouble = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
+    progress, trouble = handler(sys.stdout), handler(sys.stderr)
     progress.addFilter(lambda record: record.levelno < logging.WARNING)
     trouble.setLevel(logging.WARNING)
     trouble.addFilter(lambda record: record.name != "ipymesos.driver.driver" or record.levelno != logging.ERROR)

@@ -19,7 +19,7 @@ LACKS = {
 }
 LESS = {"cpus": "cpus", "mem": "memory", "disk": "disk", "gpus": "gpus"}  # the options that ask for less
 
-SILENT = 5.0  # seconds without a word from Mesos that are worth telling
+SILENT = 3.0  # seconds without a word from Mesos that are worth telling
 
 Clock = Callable[[float], str]
 
@@ -168,10 +168,12 @@ def _stage(state: Everything, tasks: list[Task], now: float) -> str:
 
 def _doing(state: Everything, task: Task, now: float) -> str:
     spec = policy.spec_of(state.cluster, task.group)
-    if task.state is State.LAUNCHING and now - task.launched_at >= SILENT:
-        return " (Mesos has said nothing about it yet)"
-    if task.state is State.STAGING and spec is not None and spec.container.image:
+    # Mesos says STAGING only to those who ask, so both words mean that the container is made.
+    staging = task.state is State.STAGING or (task.state is State.LAUNCHING and now - task.launched_at >= SILENT)
+    if staging and spec is not None and spec.container.image:
         return f" (an agent that has not got the image {spec.container.image!r} pulls it now)"
+    if staging:
+        return " (the agent makes its container)"
     if task.state is State.STARTING and task.group == CONTROLLER:
         return " (it does not listen on its ports yet)"
     if task.state is State.STARTING:

