@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from math import ceil, log2
 from multiprocessing import Process
+from types import SimpleNamespace
 from typing import Any
 
 from ipyparallel.controller import app as upstream
@@ -26,7 +27,8 @@ Report = Callable[[dict[str, Any]], None]
 PATIENCE = 30_000  # ms without heartbeat until an engine counts as gone, as with ipyparallel's own defaults
 LOOPBACK = "127.0.0.1"
 
-upstream.Hub = Hub  # IPController.init_hub creates what stands there
+upstream.Hub = Hub  # IPController.init_hub creates what stands there,
+upstream.time = SimpleNamespace(sleep=lambda seconds: None)  # and sleeps 0.25 s in between, for nothing in our way
 upstream.start_heartmonitor = heart.start
 
 DEFAULTS = {"IPController": {"db_class": "nodb"}}
@@ -117,7 +119,9 @@ def run(payload: dict[str, Any], report: Report, orders: int) -> None:
     """Be the controller until its end."""
     hide_in_logs(secrets(payload))
     os.register_at_fork(after_in_child=processes.die_with_parent)  # its processes hold its ports open otherwise
-    app = Controller.instance(copy.deepcopy(payload), report, orders, config=Config(DEFAULTS))
+    config = Config(copy.deepcopy(DEFAULTS))
+    config.IPController.work_dir = os.getcwd()  # upstream asks when it is imported, which may be somewhere else
+    app = Controller.instance(copy.deepcopy(payload), report, orders, config=config)
     app.initialize([f"--cluster-id={payload.get('cluster_id', '')}", *payload.get("args", ())])
     app.start()
 

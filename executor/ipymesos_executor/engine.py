@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import ipyparallel
 import zmq
+from ipykernel.zmqshell import ZMQInteractiveShell
 from ipyparallel import error
 from ipyparallel.engine import app as upstream
 from traitlets.config import Config
@@ -30,29 +32,46 @@ REGISTRATION_TIMEOUT = 600.0  # seconds; the controller may still be in a queue,
 TOPICS = {"stdout": "stdout", "stderr": "stderr", "displayhook": "execute_result"}  # of what sys has
 LAST_WORDS = 0.1  # seconds for ZeroMQ's own thread to send what was said before the process ends
 
-DEFAULTS = {
-    "IPEngine": {"timeout": REGISTRATION_TIMEOUT},
-}
 upstream.Kernel = Kernel  # which it makes by this name
 
 
 class Engine(IPEngine):
     """IPEngine that does for itself, in its control thread, what its nanny process would do, and that can move.
 
-    `report` tells the zygote that a hub has given us an id, and that the hub has asked us to leave. `orders` is the
-    pipe by which we are told to join another controller than `controller`.
+    It may be made before the fork, as far as that goes: see draft().
     """
 
     name = "ipengine"
+    drafted = False
 
-    def __init__(self, report: Report, orders: int, controller: str, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._report = report
-        self._mover = Mover(self, orders, controller)
         self._retirement = Retirement(self)
         self._topics: dict[Any, str] = {}
         self.ending = False  # cleanly, on purpose
         self.ended_by = 0  # the signal that wanted it
+
+    def live(self, report: Report, orders: int, payload: dict[str, Any]) -> None:
+        """Be initialized in the process that is to be the engine.
+
+        `report` tells the zygote that a hub has given us an id, and that the hub has asked us to leave. `orders` is the
+        pipe by which we are told to join another controller.
+        """
+        self._report = report
+        self._mover = Mover(self, orders, payload.get("controller", ""))
+        self.connection_info_env = json.dumps(payload["engine_info"])
+        if not self.drafted:
+            self.initialize([f"--cluster-id={payload.get('cluster_id', '')}", *payload.get("args", ())])
+            return
+        self.cluster_id = payload.get("cluster_id", "")
+        self._log_handler.setStream(sys.stderr)
+        self.init_engine()
+        self.forward_logging()
+
+    def draft(self) -> None:
+        """Do what IPEngine.initialize does before it looks for its connection."""
+        super(upstream.IPEngine, self).initialize([])
+        self.drafted = True
 
     def init_engine(self) -> None:
         self.enable_nanny = False  # it would be a second whole process, with a port of its own
@@ -64,14 +83,20 @@ class Engine(IPEngine):
         except asyncio.TimeoutError:
             self.abort()
 
-    async def become(self, answer: list[bytes]) -> Handshakes:
-        """Make everything an engine has, as the hub's first answer wants it."""
+    async def become(self, answer: list[bytes]) -> list[tuple[Handshakes, int]]:
+        """Make everything an engine has, as the hub's first answer wants it.
+
+        Returns what sees its handshakes with the controller, and how many there shall be: of the shell socket, and of
+        the two that belong to other threads from here on.
+        """
         connect, tunnel = self.init_connector()
-        watches: list[Handshakes] = []
+        peers: dict[zmq.Socket, int] = {}
+        watches: dict[zmq.Socket, Handshakes] = {}
 
         def watched(socket: zmq.Socket, url: str, **options: Any) -> None:
-            if socket.type == zmq.ROUTER and not watches:  # the shell socket is the first one
-                watches.append(Handshakes(socket))
+            if socket not in watches:
+                watches[socket] = Handshakes(socket)
+            peers[socket] = peers.get(socket, 0) + 1
             connect(socket, url, **options)
 
         await self.complete_registration(answer, watched, tunnel)
@@ -82,7 +107,14 @@ class Engine(IPEngine):
         self._send, self.session.send = self.session.send, self._answer
         self._topics = {getattr(sys, name): topic for name, topic in TOPICS.items()}
         self._topics |= {self.kernel.shell.displayhook: "execute_result", self.kernel.shell.display_pub: "displaypub"}
-        return watches[0]
+        return [(watch, peers[socket]) for socket, watch in watches.items()]
+
+    def look_away(self, watches: list[tuple[Handshakes, int]]) -> None:
+        """Close them, each in the thread to which its socket belongs."""
+        shell, control, iopub = (watch for watch, _ in watches)
+        shell.close()
+        self.kernel.control_thread.io_loop.add_callback(control.close)
+        self.kernel.iopub_socket.schedule(iopub.close)
 
     def start_heartbeat(self, *address: Any) -> None:
         """Not yet: the hub makes us known once our heart beats. The mover does it."""
@@ -178,19 +210,37 @@ def _forked_by_user() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def _defaults() -> Config:
+    """Upstream asks where we are when it is imported, which may be somewhere else."""
+    return Config({"IPEngine": {"timeout": REGISTRATION_TIMEOUT, "work_dir": os.getcwd()}})
+
+
+def draft() -> None:
+    """Make, in the zygote, what all engines without arguments of their own have in common; the fork copies it.
+
+    That is most of the work of making one: the application, the kernel and IPython's shell, but no socket, no thread
+    and no identity. Whatever a configuration file wants otherwise is made after the fork, where it can do no harm.
+    """
+    if ipyparallel.version_info < (9,):
+        return  # it makes its kernel otherwise
+    app = Engine.instance(config=_defaults())
+    app.draft()
+    if set(app.config) <= {"IPEngine"}:
+        app.config.HistoryManager.hist_file = ":memory:"  # as IPEngine has it; a file would have a thread
+        app.config.IPKernelApp.exec_lines = []  # as it has this; else the shell writes something there
+        Kernel.draft(app)
+
+
 def run(payload: dict[str, Any], report: Report, orders: int) -> None:
     """Be this engine until its end."""
     os.register_at_fork(after_in_child=_forked_by_user)
     info = payload["engine_info"]
     hide_in_logs([info.get("key") or "", info.get("curve_serverkey") or ""])
-    app = Engine.instance(
-        report=report,
-        orders=orders,
-        controller=payload.get("controller", ""),
-        connection_info_env=json.dumps(info),
-        config=Config(DEFAULTS),
-    )
-    app.initialize([f"--cluster-id={payload.get('cluster_id', '')}", *payload.get("args", ())])
+    if payload.get("args"):
+        for drafted in (Engine, Kernel, ZMQInteractiveShell):
+            drafted.clear_instance()
+    app = Engine.instance(config=_defaults())
+    app.live(report, orders, payload)
     app.start()
     time.sleep(LAST_WORDS)
     if app.ended_by:

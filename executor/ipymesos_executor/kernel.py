@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import sys
 import threading
 from collections import OrderedDict, deque
 from typing import Any
@@ -55,6 +57,32 @@ class Kernel(IPythonParallelKernel):  # type: ignore[misc]
         self.requests = 0  # read from the shell socket and not done yet
         self.arrival = 0.0  # time.monotonic() when all replies should have reached their clients
         super().__init__(**kwargs)
+
+    @classmethod
+    def draft(cls, engine: Any) -> None:
+        """Make it in the zygote, for `engine` and those that are forked from there."""
+        super().instance(parent=engine, session=None, user_ns=engine.user_ns, log=engine.log)
+
+    @classmethod
+    def instance(cls, *args: Any, **kwargs: Any) -> Kernel:
+        drafted = cls.initialized()
+        kernel: Kernel = super().instance(*args, **kwargs)
+        if drafted and kwargs:
+            kernel._complete(**kwargs)
+        return kernel
+
+    def _complete(self, **kwargs: Any) -> None:
+        """Be what __init__ would have made of this before the fork."""
+        for name, value in kwargs.items():
+            if getattr(self, name) is not value:
+                setattr(self, name, value)
+        self._stdout, self._stderr = sys.stdout, sys.stderr
+        shell = self.shell
+        for teller in (shell.displayhook, shell.display_pub, shell.data_pub):
+            teller.session, teller.pub_socket = self.session, self.iopub_socket
+        shell.displayhook.topic = self._topic("execute_result")
+        shell.save_sys_module_state()
+        atexit.register(shell.atexit_operations)  # the zygote's are forgotten
 
     _supports_kernel_subshells = False
 

@@ -15,7 +15,7 @@ import zmq
 from zmq.eventloop.zmqstream import ZMQStream
 
 from .lines import Lines
-from .link import HANDSHAKES, LAST_WORDS, SHELL, Handshakes, Heartbeat, Link, Refused
+from .link import HANDSHAKES, LAST_WORDS, Handshakes, Heartbeat, Link, Refused
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -58,18 +58,18 @@ class Mover:
                     link.drop()
             engine.connection_info, engine.location = link.info, link.info["location"]
             engine.registration_url, engine.registrar = link.url("registration"), link.registrar
-            watch = await engine.become(answer)
+            watches = await engine.become(answer)
             link.engine_id, self._link = engine.id, link
-            if self._target == target and await self._unless_told(self._reached(watch)):
+            if self._target == target and await self._unless_told(self._reached(watches)):
                 self._arrive(target)
-            watch.close()
+            engine.look_away(watches)
         finally:
             loop.remove_reader(self._orders)
         engine.kernel.control_thread.io_loop.add_callback(self._take_over)
 
-    async def _reached(self, watch: Handshakes) -> bool:
+    async def _reached(self, watches: list[tuple[Handshakes, int]]) -> bool:
         try:
-            await asyncio.wait_for(watch.wait(len(SHELL)), HANDSHAKES)
+            await asyncio.wait_for(asyncio.gather(*(watch.wait(peers) for watch, peers in watches)), HANDSHAKES)
         except asyncio.TimeoutError:
             self._engine.log.warning("the controller's schedulers have not answered within %g s", HANDSHAKES)
         return True

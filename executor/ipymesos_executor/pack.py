@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 IDLE = 60.0  # seconds without any task after which the container is given back
 LAST_GRACE = 1.0  # seconds from SIGTERM to SIGKILL when the whole executor ends
 PORTS_POLL = 0.02  # seconds between two looks at who listens
+PORTS_THOROUGH = 25  # one look in so many goes through all processes, which takes long, though ports are still missing
 PORTS_TIMEOUT = 30.0  # seconds for ipcontroller to listen on all its ports
 ACKNOWLEDGE = 0.5  # seconds for the agent to take the last status updates; it does not if the framework has ended
 HUB_TIMEOUT = 5.0  # seconds
@@ -259,6 +260,10 @@ class Pack:
         if task.id not in self.tasks or task.pid is None or task.verdict is not None:
             return
         wanted = set(task.payload["ports"])
+        looks = round(left / PORTS_POLL)
+        if looks % PORTS_THOROUGH and not wanted <= ports.listened_on():
+            self.loop.later(PORTS_POLL, self.look_at_ports, task, left - PORTS_POLL)
+            return
         found = ports.listening(processes.session_members(task.pid))
         if found == wanted:
             task.running = True

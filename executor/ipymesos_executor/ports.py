@@ -34,6 +34,11 @@ def busy(addresses: Iterable[tuple[str, int]]) -> list[int]:
     return taken
 
 
+def listened_on() -> set[int]:
+    """The TCP ports in LISTEN, whoever it is."""
+    return set(_listening_inodes().values())
+
+
 def listening(pids: Iterable[int]) -> set[int]:
     """The TCP ports in LISTEN whose sockets belong to any of these processes (proc(5): net/tcp, PID/fd)."""
     inodes = _listening_inodes()

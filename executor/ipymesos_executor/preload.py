@@ -69,9 +69,14 @@ def load(kind: str, names: Iterable[str]) -> list[str]:
     finally:
         if no_debugpy:
             del sys.modules["debugpy"]  # user code may still import it
+    freeze()
+    return warnings
+
+
+def freeze() -> None:
+    """Let no collection touch what there is: the forked processes share its pages."""
     gc.collect()
     gc.freeze()
-    return warnings
 
 
 def _threads_wanted() -> bool:

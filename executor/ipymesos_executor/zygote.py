@@ -106,9 +106,11 @@ def _body(kind: str) -> Body:
 
     ProfileDir.create_profile_dir_by_name(os.environ["IPYTHONDIR"], "default")
     if kind == "engines":
-        from .engine import run
+        from . import engine
 
-        return run
+        engine.draft()
+        preload.freeze()
+        return engine.run
     from .controller import run as run_controller
 
     return run_controller
