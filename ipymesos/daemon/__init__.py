@@ -11,6 +11,6 @@ store      the state file; codec: dataclasses <-> JSON
 web        the REST API: who may ask, and how it looks; page: the status for browsers
 service    what the REST API asks for, as events and views
 view       the state as the REST API shows it; words: that for people
-happenings what has just happened, in words and fields; causes: of an end, as a word that can be counted
+happenings what has just happened, in words and fields; vocabulary: those words, which are a promise
 herald     tells of it: to the log, the journal (events, kept in a file) and the metrics; waiting: what waits, and why
 """

@@ -44,7 +44,6 @@ from ..errors import (
 from ..paths import Paths
 from . import view
 from .clock import SteadyClock
-from .happenings import Happening
 from .herald import Herald
 from .journal import Journal
 from .metrics import Metrics
@@ -58,6 +57,7 @@ from .start import FIRST_SET, Start, begin, sweep
 from .store import FileStore, Saved
 from .streams import Streams
 from .ticks import pass_time
+from .vocabulary import Happening
 from .web.server import WebServer
 
 FLUSH_TIMEOUT = 10.0  # seconds for the last calls to get out

@@ -16,8 +16,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from .. import __version__
 from ..core import policy
 from ..core.model import Everything, State
-from .causes import CAUSES
 from .metrics import Histogram, Metrics, kind_of
+from .vocabulary import CAUSES
 
 KINDS = ("controller", "engine")
 

@@ -1,78 +1,20 @@
 """What has happened to the cluster, from two states of it: the words of the log, of the events and of who watches.
 
 Pure. One Happening for all tasks of a group that something has befallen in one turn, so that a thousand engines which
-start at once are a few lines. The kinds and their fields are a promise: docs/events.md says which.
+start at once are a few lines.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
 
 from ..core import policy
 from ..core.model import CONTROLLER, Cluster, Everything, Exit, State, Task
 from ..errors import one_line
-from .causes import cause, why
-
-KINDS = {
-    "scheduler_started": "The scheduler has begun, for a new cluster.",
-    "scheduler_resumed": "The scheduler has begun again, and goes on with what an earlier one left.",
-    "trouble": "The scheduler can't do something that it tries again and again, save its state for example.",
-    "trouble_over": "It can again.",
-    "master_registered": "A Mesos master has taken us as its framework, for the first time or again.",
-    "master_lost": "No master answers. What runs goes on running.",
-    "framework_removed": "Mesos has ended what an earlier scheduler left; the cluster starts afresh.",
-    "controller_launched": "Mesos was asked for the controller.",
-    "controller_running": "The controller listens on its ports.",
-    "controller_unreachable": "Its agent has lost the master, so nobody knows whether the controller lives.",
-    "controller_retiring": "The controller was asked to end.",
-    "controller_ended": "The controller has ended.",
-    "engines_wanted": "An engine set shall have another number of engines, or other ones.",
-    "engines_dropped": "An engine set is wanted no more.",
-    "engines_launched": "Mesos was asked for engines.",
-    "engines_running": "Engines have become usable: they are registered with a controller that runs.",
-    "engines_moved": "Running engines are with another controller than before.",
-    "engines_unreachable": "Their agent has lost the master, so nobody knows whether these engines live.",
-    "engines_retiring": "Engines were asked to end.",
-    "engines_ended": "Engines have ended.",
-    "back_off": "A group has failed several times, and rests before the next try.",
-    "gave_up": "A group is not tried any more until somebody wishes for it again.",
-    "waiting": "Something is wanted and can't be had for the moment; said again when the reason changes.",
-    "waiting_over": "It has been launched, or is wanted no more.",
-    "agent_draining": "An agent of ours is about to be taken away: what runs there is replaced elsewhere.",
-    "agent_stays": "It is not taken away, or is back.",
-    "agent_failing": "Launches on an agent fail, so it is left alone for a while if there are others.",
-    "agent_works": "A launch on such an agent has worked.",
-    "agent_lost": "The master has lost an agent.",
-    "stopping": "The end of the cluster is wanted.",
-    "stopped": "The scheduler has ended.",
-}
-
-
-@dataclass(frozen=True)
-class Happening:
-    """Fields that don't apply have their defaults."""
-
-    kind: str
-    text: str  # one line for people
-    group: str = ""  # "controller", or the name of an engine set
-    tasks: tuple[str, ...] = ()
-    agents: tuple[str, ...] = ()  # host names
-    reason: str = ""  # in words
-    cause: str = ""  # of an end: one of causes.CAUSES
-    asked: bool | None = None  # of an end: whether we wanted it
-    running: int | None = None  # usable engines of the set, after this
-    wanted: int | None = None
-    seconds: float | None = None  # that it has taken, or will last
-    by: str = ""  # who wanted it
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON takes it, without what doesn't apply."""
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in values if v not in ("", (), None)}
+from .vocabulary import Happening, cause, why
 
 
 def happenings(before: Everything, after: Everything) -> Iterator[Happening]:
@@ -143,35 +85,45 @@ def _wishes(old: Cluster, new: Cluster) -> Iterator[Happening]:
 
 
 def _tasks(old: Cluster, new: Cluster) -> Iterator[Happening]:
-    changed: dict[tuple[str, str], list[Task]] = defaultdict(list)  # (group, what has become of them)
-    for task in new.tasks.values():
-        known = old.tasks.get(task.id)
-        if known is task:
-            continue
-        if known is None:
-            changed[task.group, "launched"].append(task)
-        elif task.state is State.UNREACHABLE and known.state is not State.UNREACHABLE:
-            changed[task.group, "unreachable"].append(task)
-        elif task.doomed and not known.doomed and not new.stopping:
-            changed[task.group, "retiring"].append(task)
+    """One look at all tasks, and another one at those of groups in which something has changed."""
+    touched = {name: task for name, task in new.tasks.items() if old.tasks.get(name) is not task}
     ended = [task for name, task in old.tasks.items() if name not in new.tasks]
-    for group in dict.fromkeys((CONTROLLER, *new.spec.engines, *old.spec.engines, *(t.group for t in ended))):
-        make = _controller if group == CONTROLLER else _engines
-        for what in ("launched", "unreachable", "retiring"):
-            if tasks := changed.get((group, what)):
-                yield from make(new, group, what, tasks)
-        usable = _news(old, new, group)
-        moved = [t for t in usable if _moved(old, t)]
-        for what, tasks in (("running", [t for t in usable if not _moved(old, t)]), ("moved", moved)):
+    groups = {task.group for task in (*touched.values(), *ended)}
+    if CONTROLLER in groups:  # with it engines become usable
+        groups.update(new.spec.engines)
+    for group in dict.fromkeys(g for g in (CONTROLLER, *new.spec.engines, *old.spec.engines, *groups) if g in groups):
+        make, usable = _controller if group == CONTROLLER else _engines, policy.usable(new, group)
+        became = _became(old, new, [task for task in touched.values() if task.group == group])
+        if CONTROLLER in groups:
+            known = {task.id: task.controller for task in policy.usable(old, group)}
+            fresh = [task for task in usable if known.get(task.id) != task.controller]
+        else:
+            fresh = [task for task in usable if task.id in touched and not _was_usable(old, task)]
+        became["running"] = [task for task in fresh if not _moved(old, task)]
+        became["moved"] = [task for task in fresh if _moved(old, task)]
+        for what, tasks in became.items():
             if tasks:
-                yield from make(new, group, what, tasks)
-        yield from _ends(new, group, [t for t in ended if t.group == group])
+                yield from make(new, group, what, tasks, usable)
+        yield from _ends(new, group, [task for task in ended if task.group == group], len(usable))
 
 
-def _news(old: Cluster, new: Cluster, group: str) -> list[Task]:
-    """The tasks that are usable now and were not, or not in this way."""
-    known = {task.id: task.controller for task in policy.usable(old, group)}
-    return [task for task in policy.usable(new, group) if known.get(task.id) != task.controller]
+def _became(old: Cluster, new: Cluster, touched: list[Task]) -> dict[str, list[Task]]:
+    became: dict[str, list[Task]] = {"launched": [], "unreachable": [], "retiring": []}
+    for task in touched:
+        known = old.tasks.get(task.id)
+        if known is None:
+            became["launched"].append(task)
+        elif task.state is State.UNREACHABLE and known.state is not State.UNREACHABLE:
+            became["unreachable"].append(task)
+        elif task.doomed and not known.doomed and not new.stopping:
+            became["retiring"].append(task)
+    return became
+
+
+def _was_usable(old: Cluster, task: Task) -> bool:
+    """With the same controller, which has not changed."""
+    known = old.tasks.get(task.id)
+    return known is not None and known.state is State.RUNNING and known.controller == task.controller
 
 
 def _moved(old: Cluster, task: Task) -> bool:
@@ -179,7 +131,7 @@ def _moved(old: Cluster, task: Task) -> bool:
     return known is not None and known.state is State.RUNNING and known.controller != task.controller
 
 
-def _controller(new: Cluster, group: str, what: str, tasks: list[Task]) -> Iterator[Happening]:
+def _controller(new: Cluster, group: str, what: str, tasks: list[Task], usable: list[Task]) -> Iterator[Happening]:
     for task in tasks:
         seconds = None
         if what == "launched":
@@ -194,12 +146,12 @@ def _controller(new: Cluster, group: str, what: str, tasks: list[Task]) -> Itera
         yield Happening(f"controller_{what}", text, group, (task.id,), (task.hostname,), seconds=seconds)
 
 
-def _engines(new: Cluster, group: str, what: str, tasks: list[Task]) -> Iterator[Happening]:
-    running, wanted = _count(new, group)
+def _engines(new: Cluster, group: str, what: str, tasks: list[Task], usable: list[Task]) -> Iterator[Happening]:
+    running, wanted = len(usable), _wanted(new, group)
     n, hosts = len(tasks), _hosts(tasks)
     some, where = f"{n} engine{'s' * (n != 1)}", hosts[0] if len(hosts) == 1 else f"{len(hosts)} agents"
     if what in ("running", "moved"):
-        everywhere = len({task.agent_id for task in policy.live(new, group)})
+        everywhere = len({task.agent_id for task in usable})
         text = f"{running}/{wanted} engines running on {everywhere} agent{'s' * (everywhere != 1)}"
         text += ", with the new controller" if what == "moved" else ""
     elif what == "retiring":
@@ -211,7 +163,7 @@ def _engines(new: Cluster, group: str, what: str, tasks: list[Task]) -> Iterator
     )
 
 
-def _ends(new: Cluster, group: str, ended: list[Task]) -> Iterator[Happening]:
+def _ends(new: Cluster, group: str, ended: list[Task], usable: int) -> Iterator[Happening]:
     """Engines of one pack mostly end together, and for the same reason: one Happening for those."""
     if not ended:
         return
@@ -222,7 +174,7 @@ def _ends(new: Cluster, group: str, ended: list[Task]) -> Iterator[Happening]:
     for task in ended:
         end = exits.get(task.id) or packs.get(task.executor_id) or _unknown(new, task)
         alike[task.hostname, end.state, why(end), cause(end), end.asked].append(task)
-    running, wanted = (None, None) if group == CONTROLLER else _count(new, group)
+    running, wanted = (None, None) if group == CONTROLLER else (usable, _wanted(new, group))
     for (host, state, reason, kind, asked), tasks in alike.items():
         n = len(tasks)
         what = "controller" if group == CONTROLLER else f"{n} engine{'s' * (n != 1)} of set {group!r}"
@@ -263,10 +215,9 @@ def _setbacks(old: Cluster, new: Cluster) -> Iterator[Happening]:
 # --- words ---------------------------------------------------------------------------------------------------
 
 
-def _count(cluster: Cluster, group: str) -> tuple[int, int]:
-    """How many engines of a set are usable, and how many are wanted."""
+def _wanted(cluster: Cluster, group: str) -> int:
     engines = None if cluster.stopping else cluster.spec.engines.get(group)
-    return len(policy.usable(cluster, group)), engines.n if engines else 0
+    return engines.n if engines else 0
 
 
 def _latest(cluster: Cluster) -> float:

@@ -12,8 +12,9 @@ from .. import __version__
 from ..core.explain import Explanation
 from ..core.model import Everything
 from ..errors import one_line
-from .happenings import Happening, happenings
+from .happenings import happenings
 from .journal import Journal
+from .vocabulary import Happening
 from .waiting import Waiting
 
 WISHES = {"engines_wanted", "engines_dropped", "engines_retiring", "stopping"}

@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .happenings import Happening
+from .vocabulary import Happening
 
 LIMIT = 512 << 10  # bytes of each of the two files, and of both in memory
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from ..core.messages import Action, Decline, Event, Offered, Updated
 from ..core.model import CONTROLLER, Everything, State
 from ..core.observe import TRANSITIONS
-from .happenings import Happening
+from .vocabulary import Happening
 
 START_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0)
 TURN_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..core.explain import Explanation
 from ..core.model import CONTROLLER, Everything
 from ..errors import one_line
-from .happenings import Happening
+from .vocabulary import Happening
 
 SAY_WHY_AFTER = 5.0  # seconds of waiting, and between two reasons
 

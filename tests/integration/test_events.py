@@ -16,8 +16,8 @@ from typing import Any
 import ipyparallel as ipp
 import pytest
 
-from ipymesos.daemon.happenings import KINDS
 from ipymesos.daemon.journal import read
+from ipymesos.daemon.vocabulary import KINDS
 from ipymesos.local import LocalMesos
 from ipymesos.paths import Paths
 from tests.helpers import eventually

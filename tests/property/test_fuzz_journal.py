@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ipymesos.cli.events import line
-from ipymesos.daemon.happenings import Happening
 from ipymesos.daemon.journal import Journal, older, read
+from ipymesos.daemon.vocabulary import Happening
 from tests.property.fuzz import ANY, damaged, fuzz, wrong
 
 EVENTS = [

@@ -20,8 +20,8 @@ from ipymesos.core.messages import (
     Updated,
 )
 from ipymesos.core.model import Exit, InverseOffer
-from ipymesos.daemon.causes import CAUSES, cause
-from ipymesos.daemon.happenings import KINDS, Happening, happenings
+from ipymesos.daemon.happenings import happenings
+from ipymesos.daemon.vocabulary import CAUSES, KINDS, Happening, cause
 
 from .test_words import ENGINE, OFFER, Story
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ipymesos.daemon.happenings import Happening
 from ipymesos.daemon.journal import Journal, older, read
+from ipymesos.daemon.vocabulary import Happening
 
 AT = 1_000_000_000.25
 

@@ -14,11 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ipymesos.core.messages import Decline, Disconnected, Offered, Reconcile, Subscribed, Updated
 from ipymesos.core.model import Refusal
-from ipymesos.daemon.causes import CAUSES
 from ipymesos.daemon.exposition import Exposition
-from ipymesos.daemon.happenings import KINDS, happenings
+from ipymesos.daemon.happenings import happenings
 from ipymesos.daemon.metrics import Histogram, Metrics
-
+from ipymesos.daemon.vocabulary import CAUSES, KINDS
 from tests.prometheus import PROMTOOL, needs_prometheus
 
 from .test_words import OFFER, Story

@@ -16,7 +16,7 @@ from ipymesos.cli.main import main
 from ipymesos.client import Daemon
 from ipymesos.core.messages import Subscribed
 from ipymesos.daemon import metrics_token
-from ipymesos.daemon.happenings import Happening
+from ipymesos.daemon.vocabulary import Happening
 from ipymesos.errors import ConfigError, NotRunning
 from tests.live import TOKEN, Live
 

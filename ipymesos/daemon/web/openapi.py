@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import __version__
-from ..happenings import KINDS
+from ..vocabulary import KINDS
 
 Schema = dict[str, Any]
 
