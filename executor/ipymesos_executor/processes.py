@@ -66,6 +66,11 @@ def session_members(*sessions: int) -> list[int]:
     return [pid for pid, _, of in _table() if of in sessions]
 
 
+def children() -> list[int]:
+    """Our own, those included that we have adopted."""
+    return [pid for pid, parent, _ in _table() if parent == os.getpid()]
+
+
 def has_ended(child: int) -> bool:
     """A child of ours has, and waits to be reaped: until then its number is given to nobody else."""
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -15,6 +15,7 @@ from ..traits import from_text
 
 NOT_OURS = {"start_timeout", "orphan_timeout"}  # the launchers'; who sits before the terminal sees, and decides
 CONFIG_FILE = "ipcluster_config.py"
+PARTS = ("log", "pid", "security")  # of a profile; what IPython adds to it besides is none of ours
 SECTIONS = ("MesosLauncher", "MesosOptions")  # the launchers' section, and our own over it
 
 
@@ -66,11 +67,13 @@ def profile_config(profile_dir: Path) -> Config:
 
 def locate_profile(name: str, directory: str, create: bool = False) -> Path | None:
     """The profile's directory, made if `create`; else None if there is none. ConfigError if both are given."""
+    if name and directory:
+        raise ConfigError("--profile and --profile-dir: give one of them")
+    if directory and all((Path(directory) / part).is_dir() for part in PARTS):
+        return Paths(Path(directory)).profile_dir  # without IPython, which takes longer than all the rest
     from IPython.core.profiledir import ProfileDir, ProfileDirError
     from IPython.paths import get_ipython_dir
 
-    if name and directory:
-        raise ConfigError("--profile and --profile-dir: give one of them")
     try:
         if directory:
             path = Paths(Path(directory)).profile_dir

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..bars import Bar, Progress
+from ..config import MesosOptions
 from ..errors import AlreadyRunning, ConfigError, NotRunning
 from ..paths import Paths
 from .arguments import add_where, daemon, engines
@@ -51,24 +52,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..daemon.app import App
-    from ..daemon.start import Start
-
     directory = locate_profile(arguments.profile, arguments.profile_dir, create=not arguments.resume)
-    launched, start = bool(arguments.options), None
+    launched = bool(arguments.options)
+    options: MesosOptions | None = None
     if arguments.resume:
         check_resume(arguments, directory)
     elif launched:
         n, controller_args, options = read_wish(sys.stdin.buffer.read())
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)  # who wrote it needn't stay, and no other file gets the number 0
-        start = Start(options, n, tuple(controller_args))
     else:
         assert directory is not None
-        start = Start(chosen_options(arguments, directory), arguments.n, tuple(arguments.controller_args))
+        n, controller_args, options = arguments.n, arguments.controller_args, chosen_options(arguments, directory)
+    private = None
+    if options is not None and options.master == "local":
+        from ..daemon.private import PrivateMesos
+
+        private = PrivateMesos(options)  # boots while we go on
+    from ..daemon.app import App
+    from ..daemon.start import Start
+
+    start = Start(options, n, tuple(controller_args)) if options is not None else None
     assert directory is not None
     paths = Paths(directory, arguments.cluster_id)
-    app = App(paths, start, launched, "" if launched else connecting(arguments))
+    app = App(paths, start, launched, "" if launched else connecting(arguments), private)
     with telling(arguments, paths, launched):
         app.run()
     return 0
@@ -104,8 +111,6 @@ def check_resume(arguments: argparse.Namespace, directory: Path | None) -> None:
 
 def read_wish(data: bytes) -> tuple[int | None, list[str], Any]:
     """What a launcher writes to our standard input: {"options": {...}, "controller_args": [...], "n": 4}."""
-    from ..config import MesosOptions
-
     try:
         wish = json.loads(data)
         args, n = wish.get("controller_args", []), wish.get("n")

@@ -49,7 +49,7 @@ from .journal import Journal
 from .metrics import Metrics
 from .orphan import Orphan
 from .owner import Owner
-from .private import in_thread, master_of
+from .private import PrivateMesos, in_thread, master_of
 from .published import Published
 from .sandbox import Coroner, Files, Logs
 from .service import ClusterService
@@ -73,12 +73,19 @@ class App:
     start: Start
     connection: Connection
 
-    def __init__(self, paths: Paths, start: Start | None, launched: bool = False, hint: str = "") -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        start: Start | None,
+        launched: bool = False,
+        hint: str = "",
+        private: PrivateMesos | None = None,
+    ) -> None:
         """`start` None: go on as the daemon that has died was told to. `launched`: no person sits before it.
 
-        `hint` is said when the controller runs: how to connect.
+        `hint` is said when the controller runs: how to connect. `private`: the Mesos of its own, if that boots already.
         """
-        self.paths, self.launched, self.hint = paths, launched, hint
+        self.paths, self.launched, self.hint, self._private = paths, launched, hint, private
         self._asked = start
         self.store = FileStore(paths.state_file)
         self.error: Exception | None = None
@@ -143,7 +150,7 @@ class App:
         try:
             self.file.tell(url=web.url, fingerprint=web.fingerprint)
             url, host = framework.webui_url or web.url, socket.gethostname()
-            async with master_of(self.options) as access:
+            async with master_of(self.options, self._private) as access:
                 framework = replace(framework, webui_url=url, hostname=host)
                 if access.principal:
                     framework = replace(framework, principal=access.principal, secret=access.secret)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import os
 import signal as signals
 import subprocess
+import threading
 import time
 from typing import Any
 
@@ -87,6 +89,7 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
         timeout = self.connect_timeout + (DOWNLOAD_TIMEOUT if self.master == "local" else self.start_timeout)
         for left in reversed(range(TRIES)):
             self._child = spawn.spawn(self.paths, request, self.work_dir)
+            threading.Thread(target=_prepare_client, name="ipymesos-prepare-client").start()
             self.pid, self.create_time = self._child.pid, began(self._child.pid)
             if self.state == "before":
                 self.notify_start({"pid": self.pid, "log": str(self.paths.log_file)})
@@ -253,6 +256,12 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
     def _terminate(self) -> None:
         if self._alive():
             os.kill(self.pid, signals.SIGTERM)
+
+
+def _prepare_client() -> None:
+    """Import meanwhile what the first request would: ipyparallel looks whether its arguments are numpy's."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("numpy")
 
 
 def _load(path: str) -> dict[str, Any]:

@@ -7,5 +7,6 @@ from .cluster import LocalMesos
 from .election import Election
 from .errors import FlagError, LocalMesosError
 from .fleet import LocalFleet
+from .workdir import Warm
 
-__all__ = ["Election", "FlagError", "LocalFleet", "LocalMesos", "LocalMesosError"]
+__all__ = ["Election", "FlagError", "LocalFleet", "LocalMesos", "LocalMesosError", "Warm"]

@@ -42,7 +42,8 @@ class LocalMesos:
     operator API, must have one of them. roles: the only ones that frameworks may have, none for any. environment:
     more MESOS_* variables. start_timeout: seconds until all agents must be registered. election: whom the agents
     follow, if not the master in their own process (`LocalFleet` makes whole clusters of such processes); 0 agents are
-    allowed, too. All errors are LocalMesosError, of which FlagError says that a value is not allowed.
+    allowed, too. warm: executors that are forked instead of started; for a private work dir, as they end with us. All
+    errors are LocalMesosError, of which FlagError says that a value is not allowed.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class LocalMesos:
         environment: Mapping[str, str] | None = None,
         start_timeout: float = 60.0,
         election: Election | None = None,
+        warm: workdir.Warm | None = None,
     ) -> None:
         self.count = check_count(agents, 0)
         self.election = election or Election()
@@ -86,6 +88,7 @@ class LocalMesos:
         self._roles = tuple(roles)
         self._environment = dict(environment or {})
         self._start_timeout = start_timeout
+        self._warm = warm
         self._log_start = 0
         self._lock = threading.RLock()
         self._process: MesosProcess | None = None
@@ -256,11 +259,12 @@ class LocalMesos:
 
     def _orders(self, work_dir: Path, recipe: Path, locks: ports.Locks) -> keeper.Orders:
         credentials = workdir.write_credentials(work_dir, self._credentials) if self._credentials else None
+        launcher_dir = workdir.install_launcher(work_dir)
         environment = settings.environment(
             ip=self.ip,
             port=self._port,
             work_dir=work_dir,
-            launcher_dir=workdir.install_launcher(work_dir),
+            launcher_dir=launcher_dir,
             containerizers=self.containerizers,
             images=self._images is not None,
             agents=self.count,
@@ -278,6 +282,7 @@ class LocalMesos:
             private=self.private,
             docker="docker" in self.containerizers,
             hold=locks.filenos(),
+            warm=workdir.install_warm(launcher_dir, self._warm) if self._warm is not None else [],
         )
 
     def _boot(self, wait: bool = True) -> None:

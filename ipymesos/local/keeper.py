@@ -25,7 +25,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MARK = "IPYMESOS_LOCAL_WORK_DIR"  # in the environment of the Mesos process and of the programs that it calls
@@ -46,6 +46,9 @@ class Orders:
     private: bool
     docker: bool
     hold: list[int]
+    warm: list[str] = field(
+        default_factory=list
+    )  # a program that forks executors, see containerizer/warm.py; none if empty
 
 
 class Keeper:
@@ -54,6 +57,7 @@ class Keeper:
     def __init__(self, orders: Orders) -> None:
         self.orders = orders
         self.mesos: subprocess.Popen[bytes] | None = None
+        self.warm: subprocess.Popen[bytes] | None = None
 
     def run(self, pending: bytes, wakeup: int) -> int:
         """Obey until the end; the exit status. `pending` was read behind the orders."""
@@ -85,6 +89,15 @@ class Keeper:
 
     def start(self) -> None:
         with open(self.orders.log, "ab") as log:
+            if self.orders.warm and self.warm is None:
+                self.warm = subprocess.Popen(
+                    self.orders.warm,
+                    env={name: self.orders.environment[name] for name in ("PATH", MARK)},  # as executors have it
+                    cwd=self.orders.work_dir,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
             self.mesos = subprocess.Popen(
                 [*self.orders.command, str(os.getpid())],
                 env=self.orders.environment,

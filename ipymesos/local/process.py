@@ -10,7 +10,7 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from . import keeper
+from . import keeper, settings
 from .errors import LocalMesosError
 
 HERE = Path(__file__).parent
@@ -37,6 +37,7 @@ class MesosProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd="/",
+                env=settings.inherited(),
                 pass_fds=orders.hold,
                 start_new_session=True,  # a Ctrl-C in the terminal is ours to act on, not the keeper's
             )

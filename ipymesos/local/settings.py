@@ -81,6 +81,12 @@ def image_flags(work_dir: Path) -> dict[str, str]:
     }
 
 
+def inherited() -> dict[str, str]:
+    """What programs that we start need of our environment; there may be secrets of others in the rest."""
+    kept = {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_PREFIXES)}
+    return {"PATH": DEFAULT_PATH} | kept
+
+
 def environment(
     *,
     ip: str,
@@ -95,7 +101,7 @@ def environment(
     roles: Sequence[str],
     extra: Mapping[str, str],
 ) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_PREFIXES)}
+    kept = inherited()
     flags = {
         "LIBPROCESS_IP": ip,
         "LIBPROCESS_PORT": str(port),
@@ -113,9 +119,9 @@ def environment(
         "MESOS_DOCKER_KILL_ORPHANS": "false",
         "MESOS_DOCKER_REMOVE_DELAY": "5secs",
         "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": "3secs",
-        # A cluster of one user answers at once: offers each 0.1 s, agents registered in as long.
+        # A cluster of one user answers at once: offers each 0.1 s, agents registered at once.
         "MESOS_ALLOCATION_INTERVAL": "100ms",
-        "MESOS_REGISTRATION_BACKOFF_FACTOR": "100ms",
+        "MESOS_REGISTRATION_BACKOFF_FACTOR": "10ms",
         # Killed and started again: agents keep their ids, executors of checkpointing frameworks reconnect. The agent
         # always waits the whole timeout, so it is the time of a recovery; executors have to retry more often.
         "MESOS_REGISTRY": "replicated_log" if contends else "in_memory",
@@ -142,4 +148,4 @@ def environment(
         }
     if roles:  # an empty list would mean: no role at all
         flags["MESOS_ROLES"] = ",".join(roles)
-    return {"PATH": DEFAULT_PATH} | kept | flags | dict(extra)
+    return kept | flags | dict(extra)

@@ -33,6 +33,18 @@ class Agent:
     block: Block | None
 
 
+@dataclass(frozen=True)
+class Warm:
+    """Executors whose command line, one for the shell, begins and ends like this are forked from a process.
+
+    command: that process, which is given the path of the socket to listen at; see containerizer/warm.py.
+    """
+
+    command: tuple[str, ...]
+    begin: str
+    end: str
+
+
 def lock(work_dir: Path) -> int:
     """The descriptor of the work dir's lock; LocalMesosError when another Mesos runs there."""
     descriptor = os.open(work_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -135,6 +147,13 @@ def install_launcher(work_dir: Path) -> Path:
     # Never run; but Mesos up to 1.8.1 takes any executor for a command's when this is missing (slave.cpp, Executor).
     _write(folder / "mesos-executor", "#!/bin/sh\nexit 1\n", 0o700)
     return folder
+
+
+def install_warm(folder: Path, warm: Warm) -> list[str]:
+    """Tell the helper in this folder of it; its command."""
+    path = str(folder / "warm")
+    _write(folder / "warm.json", json.dumps({"begin": warm.begin, "end": warm.end, "socket": path}))
+    return [*warm.command, path]
 
 
 def write_recipe(work_dir: Path, library: Path, agents: list[Agent], election: Election) -> Path:

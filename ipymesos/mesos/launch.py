@@ -16,6 +16,8 @@ from .resources import resources
 
 Json = dict[str, Any]
 
+EXECUTOR = ("-m", "ipymesos_executor")  # for a Python
+SHELL_LINE = "exec %s >stdout 2>stderr"
 GRACE = 5.0  # seconds between asking a controller, or an executor, to end and making it
 
 
@@ -58,7 +60,7 @@ def executor_info(task: Task, cluster: Cluster) -> Json:
         "name": f"{cluster.name}: {task.group}",
         "source": "ipymesos",
         "resources": resources(task.executor_pieces),
-        "command": _command(container, ["-m", "ipymesos_executor", *arguments]),
+        "command": _command(container, [*EXECUTOR, *arguments]),
         "shutdown_grace_period": nanoseconds(GRACE),
     }
     if container.kind == "docker":
@@ -84,7 +86,7 @@ def _command(container: Container, arguments: list[str]) -> Json:
     else:
         # Where the agent has no IO switchboard nobody else would put the output into the sandbox.
         line = shlex.join([container.python, *arguments])
-        command = {"shell": True, "value": f"exec {line} >stdout 2>stderr"}
+        command = {"shell": True, "value": SHELL_LINE % line}
     if container.environment:
         variables = [{"name": name, "value": value} for name, value in container.environment]
         command["environment"] = {"variables": variables}
