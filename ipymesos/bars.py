@@ -5,6 +5,7 @@ One bar for all of it, which says what is being waited for at the moment, and wh
 
 from __future__ import annotations
 
+import contextvars
 import os
 import sys
 import threading
@@ -20,6 +21,7 @@ from .errors import IPyMesosError, one_line
 
 STALL = 3.0  # seconds without progress after which the reason is shown
 PAUSE, POLL = 0.1, 1.0  # seconds between two looks at least, and at most
+TICK = 0.9  # seconds between two pictures of the same
 FORMAT = "{desc} |{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 WIDTH = 24  # of the bar, in a terminal
 
@@ -86,8 +88,8 @@ class Bar:
         self._leave = leave
         self._bar: Any = None
         self._most = 0  # tasks that there were when the end began
-        self._seen: tuple[str, int, str] = ("", 0, "")
-        self._moved_at = 0.0
+        self._shown: Stage | None = None
+        self._shown_at = self._moved_at = 0.0
 
     def show(self, now: Stage) -> None:
         if not self.where:
@@ -95,10 +97,13 @@ class Bar:
         if now.what == "stopping":
             self._most = max(self._most, -now.done)
             now = replace(now, done=self._most + now.done, total=self._most)
-        seen = (now.what, now.done, now.doing)
-        if seen != self._seen:
-            self._seen, self._moved_at = seen, time.monotonic()
-        stalled = bool(now.why) and not now.complete and time.monotonic() - self._moved_at >= STALL
+        at, last = time.monotonic(), self._shown
+        if last is None or (now.what, now.done, now.doing) != (last.what, last.done, last.doing):
+            self._moved_at = at
+        elif now == last and at - self._shown_at < TICK:
+            return
+        self._shown, self._shown_at = now, at
+        stalled = bool(now.why) and not now.complete and at - self._moved_at >= STALL
         text = now.why if stalled else now.doing
         if self._bar is None:
             self._bar = self._new(now)
@@ -120,7 +125,7 @@ class Bar:
             self._bar.set_postfix_str("", refresh=False)
             self._bar.refresh()
         self._bar.close()
-        self._bar, self._most = None, 0
+        self._bar, self._shown, self._most = None, None, 0
 
     def _new(self, first: Stage) -> Any:
         what: dict[str, Any] = {"desc": _title(first), "total": first.total, "leave": self._leave}
@@ -136,10 +141,32 @@ class Bar:
 
         return tqdm(
             bar_format=FORMAT.replace("{bar}", f"{{bar:{WIDTH}}}"),
-            file=sys.stdout if self.where == "notebook" else sys.stderr,
+            file=Cell() if self.where == "notebook" else sys.stderr,
             dynamic_ncols=True,
             **what,
         )
+
+
+class Cell:
+    """What tqdm writes, as one output of a notebook's cell that changes, so that only the last is kept."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def write(self, text: str) -> None:
+        if not (line := text.strip("\r\n ")):
+            return
+        from IPython.display import display
+
+        if self._handle is None:
+            self._handle = display({"text/plain": line}, raw=True, display_id=True)
+        else:
+            self._handle.update({"text/plain": line}, raw=True)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
 
 
 def _title(stage: Stage) -> str:
@@ -167,7 +194,8 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self.bar.where:
-            self._thread = threading.Thread(target=self._run, name="ipymesos-progress", daemon=True)
+            cell = contextvars.copy_context().run  # where a notebook's output belongs
+            self._thread = threading.Thread(target=cell, args=(self._run,), name="ipymesos-progress", daemon=True)
             self._thread.start()
         return self
 
@@ -185,7 +213,7 @@ class Progress:
             try:
                 daemon = self._find()
                 if daemon is None:
-                    if version is None:
+                    if version is None and self._show is not ending:
                         self.bar.show(Stage("scheduler", doing="starting"))
                     continue
                 status = daemon.status(after=version, timeout=POLL)

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from .client import Daemon
+from .core.reasons import span
 from .errors import NotRunning
 
 RULE = "border-left:3px solid rgba(128,128,128,.5);padding:.1em .8em;margin:.4em 0"
@@ -57,12 +58,15 @@ def group_html(group: dict[str, Any]) -> str:
     name = "controller" if group["group"] == "controller" else f"engine set {group['group']}"
     coming = f", {group['coming']} coming" if group["coming"] else ""
     lines = [
-        f"<b>{escape(name)}</b>: {group['running']} of {group['wanted']} running{coming}",
+        f"<b>{escape(name)}</b>: {group['running']} of {group['wanted']} running{coming},"
+        f" waiting for {span(group['waited'])}",
         escape(group["message"]),
     ]
-    refused = [f"{reason} {n}" for reason, n in group["refused"].items() if n]
+    refused = ", ".join(f"{reason} {n}" for reason, n in group["refused"].items() if n)
     if refused:
-        lines.append(f'<span style="{FAINT}">refused agents: {escape(", ".join(refused))}</span>')
+        lines.append(f'<span style="{FAINT}">offers since then: {group["offers"]}; refused agents: {refused}</span>')
+    if 0 < (group["room"] or 0) < group["wanted"]:
+        lines.append(f"all agents together could hold {group['room']} of these engines, if nothing else ran there")
     if group["words"]:
         said = f'<pre style="margin:.2em 0">{escape(group["words"])}</pre>'
         lines.append(f"<details><summary>what it wrote last</summary>{said}</details>")

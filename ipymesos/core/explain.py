@@ -128,6 +128,8 @@ def _group(state: Everything, name: str, wanted: int, now: float, at: Callable[[
     setback = cluster.setbacks.get(name)
     resting = setback is not None and not setback.final and setback.until > now
     since = session.incomplete_since.get(name, now)
+    room = reasons.room(state, name) if lacking > 0 else None
+    crowded = room is not None and room < wanted and said.why in ("refused", "busy")
     return GroupExplanation(
         group=name,
         why=said.why,
@@ -139,12 +141,12 @@ def _group(state: Everything, name: str, wanted: int, now: float, at: Callable[[
         offers=session.offers_seen - session.offers_before.get(name, session.offers_seen),
         refused={reason: counts[reason] for reason in FUNNEL},
         best=best,
-        room=reasons.room(state, name) if lacking > 0 else None,
+        room=room,
         failures=setback.failures if setback else 0,
         next_try=setback.until if setback is not None and resting else None,
         message=_message(state, name, said, lacking, wanted),
         reason=said.text,
-        hint=said.hint,
+        hint=reasons.fewer(name, best) if crowded else said.hint,
         words=setback.words if setback is not None and said.why in ("failed", "back_off") else "",
     )
 

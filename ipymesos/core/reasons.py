@@ -203,6 +203,12 @@ def _refused(state: Everything, name: str, best: Best, now: float) -> Reason:
     return Reason("refused", text, _patience(name, best.reason))
 
 
+def fewer(name: str, best: Best | None) -> str:
+    """What helps if all agents together are too small."""
+    less = LESS.get(best.reason, "resources") if best else "resources"
+    return f"fewer engines, less {_option(name, less)} for each, or more agents"
+
+
 def _patience(name: str, lack: str) -> str:
     return f"wait until others give it back, or ask for less {_option(name, LESS.get(lack, 'resources'))}"
 

@@ -366,7 +366,7 @@ def test_some_run_some_come_and_some_have_no_place() -> None:
         "  4 of 9 missing: too few cpus: the best offer, from host-a3, has 0.3 cpus, and 1.1 cpus are needed",
         "  offers since then: 2; refused agents: cpus 2",
         "  all agents together could hold 4 of these engines, if nothing else ran there",
-        "  what could help: wait until others give it back, or ask for less `cpus`",
+        "  what could help: fewer engines, less `cpus` for each, or more agents",
         now=63.0,
     )
 
