@@ -253,11 +253,7 @@ def _wanted_less(state: Everything, group: str) -> Everything:
 
 
 def _engine_unwanted(state: Everything, event: EngineUnwanted) -> Everything:
-<<<<<<< ipymesos/core/observe.py
     """Its end is wanted from now on, so it counts no more; `plan` has it killed. Who didn't count lowers nothing."""
-=======
-    """Its end is wanted from now on, so it counts no more; `plan` has it killed. One that didn't count lowers nothing."""
->>>>>>> /tmp/speed/tree/ipymesos/core/observe.py
     task = state.cluster.tasks.get(event.task_id)
     if task is None or task.group == CONTROLLER or task.doomed:
         return state
