@@ -272,7 +272,25 @@ class Cluster:
     troubles: Mapping[str, Trouble] = field(default_factory=dict)  # agents on which launches fail
 
     def group(self, name: str) -> list[Task]:
-        return list(self._groups.get(name, ()))
+        return list(self._hubs if name == CONTROLLER else self._groups.get(name, ()))
+
+    def with_tasks(self, tasks: Mapping[str, Task], group: str) -> Cluster:
+        """With other tasks, of which only those of one group are others."""
+        after = replace(self, tasks=tasks)
+        if group != CONTROLLER:
+            after.__dict__["_hubs"] = self._hubs
+        return after
+
+    def keeping(self, before: Cluster) -> Cluster:
+        """This, which has the same tasks as `before`, and what was found out about them then."""
+        for name in ("_groups", "_hubs"):
+            if name in before.__dict__:
+                self.__dict__[name] = before.__dict__[name]
+        return self
+
+    @cached_property
+    def _hubs(self) -> Sequence[Task]:
+        return [task for task in self.tasks.values() if task.group == CONTROLLER]
 
     @cached_property
     def _groups(self) -> Mapping[str, Sequence[Task]]:
@@ -372,7 +390,8 @@ class Everything:
     session: Session = Session()
 
     def with_cluster(self, **changes: object) -> Everything:
-        return replace(self, cluster=replace(self.cluster, **changes))  # type: ignore[arg-type]
+        after = replace(self.cluster, **changes)  # type: ignore[arg-type]
+        return Everything(after if "tasks" in changes else after.keeping(self.cluster), self.session)
 
     def with_session(self, **changes: object) -> Everything:
         return replace(self, session=replace(self.session, **changes))  # type: ignore[arg-type]

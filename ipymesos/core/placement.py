@@ -19,7 +19,7 @@ class Placement:
     """One round: what is missing, fitted into what is offered, one agent after the other."""
 
     state: Everything
-    missing: dict[str, int]
+    missing: dict[str, int]  # by group; what is left of it in the end
     now: float
     launches: list[Launch] = field(default_factory=list)
     declined: list[str] = field(default_factory=list)

@@ -63,15 +63,17 @@ def _may_end(cluster: Cluster, now: float) -> bool:
 def _offers(state: Everything, now: float) -> Iterator[Action]:
     session = state.session
     demand = policy.demand(state, now)
-    placement = Placement(state, dict(demand), now)
-    for stock in placement.order(stocks(session.offers.values())):
-        placement.spend(stock)
-    yield from placement.actions
+    missing = dict(demand)
+    if session.offers:
+        placement = Placement(state, missing, now)
+        for stock in placement.order(stocks(session.offers.values())):
+            placement.spend(stock)
+        yield from placement.actions
     if not demand:
         if not session.suppressed:
             yield Suppress()
         return
-    if not any(placement.missing.values()):
+    if not any(missing.values()):
         return
     asked = session.agents_asked_at
     waited = any(now - since >= LIST_AGENTS_AFTER for since in session.missing_since.values())

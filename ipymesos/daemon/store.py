@@ -36,7 +36,7 @@ class FileStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._tasks: dict[str, tuple[Task, Any]] = {}  # of the last save: most tasks are as they were then
+        self._tasks: dict[str, tuple[Task, str]] = {}  # of the last save: most tasks are as they were then
 
     def load(self) -> Saved | None:
         """What the last save kept; None if nothing was, or it was removed."""
@@ -70,25 +70,25 @@ class FileStore:
             ) from None
 
     def save(self, saved: Saved) -> None:
-        content = {
-            "version": VERSION,
-            "start": dict(saved.start),
-            "cluster": self._encode(saved.cluster),
-            "connection": saved.connection.to_json(),
-        }
+        rest = {"version": VERSION, "start": dict(saved.start), "connection": saved.connection.to_json()}
+        content = f'{json.dumps(rest)[:-1]}, "cluster": {self._encode(saved.cluster)}}}'
         try:
-            write_private(self.path, json.dumps(content).encode())
+            write_private(self.path, content.encode())
         except OSError as error:
             raise StoreError(f"the state can't be kept in {self.path}: {error.strerror or error}") from error
 
-    def _encode(self, cluster: Cluster) -> Any:
+    def _encode(self, cluster: Cluster) -> str:
         before = self._tasks
         self._tasks = {
-            name: known if (known := before.get(name)) is not None and known[0] is task else (task, encode(task))
+            name: known
+            if (known := before.get(name)) is not None and known[0] is task
+            else (task, json.dumps(encode(task)))
             for name, task in cluster.tasks.items()
         }
         rest = encode(replace(cluster, tasks={}))
-        return {**rest, "tasks": {name: encoded for name, (_, encoded) in self._tasks.items()}}
+        del rest["tasks"]
+        tasks = ", ".join(f"{json.dumps(name)}: {text}" for name, (_, text) in self._tasks.items())
+        return f'{json.dumps(rest)[:-1]}, "tasks": {{{tasks}}}}}'
 
     def remove(self) -> None:
         try:
