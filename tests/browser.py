@@ -32,7 +32,8 @@ class Browser:
 
     def text(self, css: str) -> str:
         """What is to be read there now, in one call: elements come and go meanwhile."""
-        return str(self.run("return document.querySelector(arguments[0])?.innerText ?? ''", css))
+        script = "const one = document.querySelector(arguments[0]); return one?.checkVisibility() ? one.innerText : ''"
+        return str(self.run(script, css))
 
     def texts(self, css: str) -> list[str]:
         return list(self.run("return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText)", css))

@@ -59,7 +59,7 @@ function slots() {
 }
 
 function updateSlots(element, { name, n }) {
-  text(element.firstChild, `${plural(n, "engine")} of ${name} without a place`);
+  text(element.firstChild, `${plural(n, "engine")} of “${name}” without a place`);
   const squares = Array.from({ length: Math.min(n, SLOTS) }, (_, i) => i);
   each(element.lastChild, squares, (i) => i, () => h("span", { class: "square", "data-look": "none" }), () => {});
 }
@@ -87,7 +87,7 @@ function updateCard(element, agent, model, show) {
     each(pack.lastChild, tasks, (task) => task.task, (task) => square(task, show), (cell, task) => updateSquare(cell, task, model));
   });
   each(refusals, agent.packs.size || model.explain.groups.length ? agent.refusals : [], (said) => said.group, () => h("li"), (item, said) => {
-    text(item, `${said.group}: ${said.reason}, ${said.offered} offered, ${said.wanted} needed`);
+    text(item, `${said.group === "controller" ? "The controller" : `“${said.group}”`} needs ${said.wanted}; it offered ${said.offered}`);
   });
 }
 

@@ -4,7 +4,7 @@ const KEPT = 500; // events
 const SAMPLES = 60; // of each figure
 const PROBLEMS = new Set([
   "trouble", "master_lost", "framework_removed", "controller_unreachable", "engines_unreachable",
-  "back_off", "gave_up", "waiting", "agent_failing", "agent_lost",
+  "back_off", "gave_up", "agent_failing", "agent_lost",
 ]);
 const GOOD = new Set(["controller_running", "engines_running", "engines_moved", "trouble_over", "waiting_over"]);
 
@@ -110,6 +110,7 @@ export class Model {
 
 export function gravity(event) {
   if (PROBLEMS.has(event.kind) || (event.kind.endsWith("_ended") && event.asked === false)) return "bad";
+  if (event.kind === "waiting") return "slow";
   return GOOD.has(event.kind) ? "good" : "plain";
 }
 

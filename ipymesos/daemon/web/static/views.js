@@ -95,7 +95,7 @@ export function reasons(model) {
       text(title, `${label(item.group)}: ${item.running} of ${item.wanted} running${coming}, waiting for ${span(model.now - item.since)}`);
     }
     text(message, item.message);
-    text(hint, item.hint ?? "");
+    quoted(hint, item.hint ? `What could help: ${item.hint}.` : "");
     hint.hidden = !item.hint;
     const refused = Object.entries(item.refused ?? {}).filter(([, n]) => n > 0);
     funnel.hidden = !refused.length;
@@ -107,6 +107,13 @@ export function reasons(model) {
     text(words, item.words ?? "");
     words.hidden = !item.words;
   });
+}
+
+// What stands between backquotes is the name of an option.
+function quoted(element, words) {
+  if (element.words === words) return;
+  element.words = words;
+  element.replaceChildren(...words.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part)));
 }
 
 export function label(group) {
@@ -149,7 +156,7 @@ function aSet(name, scale) {
 
 function updateSet(element, item, model) {
   const [row, meter, more, message] = element.children;
-  text(row.children[1], `${item.state}, ${item.running} of ${item.wanted}`);
+  text(row.children[1], item.state);
   attribute(row.children[1], "data-look", look(item.state));
   row.children[2].disabled = item.state === "stopping" || model.cluster.state === "stopping";
   const coming = model.engines.filter((task) => task.group === item.name && ["coming", "moving"].includes(model.look(task))).length;
@@ -157,7 +164,8 @@ function updateSet(element, item, model) {
   measure(meter.children[0], "--share", item.running / all);
   measure(meter.children[1], "--share", coming / all);
   const where = item.image || (item.container === "process" ? "plain processes" : item.container);
-  text(more, item.cpus === undefined ? "is wanted no more" : `each ${amount(item.cpus)} CPU, ${megabytes(item.memory)} · ${where}`);
+  const count = `${item.running} of ${item.wanted} running`;
+  text(more, item.cpus === undefined ? "wanted no more" : `${count} · each ${amount(item.cpus)} CPU, ${megabytes(item.memory)} · ${where}`);
   text(message, item.message);
 }
 
@@ -190,7 +198,7 @@ export function queues(model) {
 
 export function events(model) {
   const only = $("problems").checked;
-  const shown = model.events.filter((event) => !only || gravity(event) === "bad").slice(0, SHOWN_EVENTS);
+  const shown = model.events.filter((event) => !only || ["bad", "slow"].includes(gravity(event))).slice(0, SHOWN_EVENTS);
   each($("events"), shown.length ? shown : [{ seq: 0, text: only ? "No problems." : "Nothing yet.", kind: "", at: "" }], (event) => event.seq, (event) => {
     const at = event.at ? Date.parse(event.at) / 1000 : 0;
     return h("li", { "data-look": gravity(event) }, h("time", { datetime: event.at, title: event.at }, at ? clock(at) : ""), h("span", {}, event.text));
