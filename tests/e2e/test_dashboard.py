@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,25 +130,18 @@ def test_engines_are_seen_at_rest_and_at_work(desk: Desk) -> None:
     assert page.run("return document.title").startswith(f"{N}/{N} running")
     with ipp.Client(profile_dir=str(desk.profile)) as client:
         client.wait_for_engines(N, timeout=30)
-        tasks = client.load_balanced_view().map_async(rest, [1.5] * 5 * N)
+        tasks = client.load_balanced_view().map_async(time.sleep, [1.5] * 5 * N)
         eventually(lambda: desk.looks() == ["busy"] * N and "wait for an engine" in page.text("#queues"), 30)
         assert "Engine 0" in page.text("#queues") and "balanced" in page.text("#queues")
         label = page.attributes("#map button.square", "aria-label")[-1]
         eventually(lambda: "CPU" in page.attributes("#map button.square", "aria-label")[-1], 20)
         assert label.startswith(f"Engine {N - 1}, busy for")
-        assert tasks.get(60) == [1.5] * 5 * N
+        tasks.get(60)
     eventually(lambda: desk.looks() == ["idle"] * N, 20)
     eventually(lambda: f"{5 * N} in all" in page.text("#figures"), 20)
     texts = page.texts("#events li span")
     assert any("controller running after" in text for text in texts), texts
     assert audit(desk) == []
-
-
-def rest(seconds: float) -> float:
-    import time
-
-    time.sleep(seconds)
-    return seconds
 
 
 def test_by_the_keyboard_alone(desk: Desk) -> None:
