@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import __version__
+from ...core.explain import WHY
 from ..vocabulary import KINDS
 
 Schema = dict[str, Any]
@@ -143,7 +144,31 @@ SCHEMAS: dict[str, Schema] = {
         },
         closed=True,
     ),
-    "Explanation": obj({"summary": TEXT, "text": TEXT, "groups": each({"type": "object"})}),
+    "Best": obj({"agent": about(TEXT, "host name"), "reason": TEXT, "offered": TEXT, "wanted": TEXT}),
+    "Waiting": obj(
+        {
+            "group": about(TEXT, "controller, or the engine set's name"),
+            "why": about({"type": "string", "enum": list(WHY)}, "what it waits for, in a word"),
+            "wanted": COUNT,
+            "running": about(COUNT, "usable now"),
+            "coming": about(COUNT, "launched, and not yet usable"),
+            "since": about(NUMBER, "when it began, seconds since the epoch"),
+            "waited": SECONDS,
+            "offers": about(COUNT, "that Mesos has made since then"),
+            "refused": about(mapping(COUNT), "agents that can't take the next one, per reason, in the funnel's order"),
+            "best": about({"anyOf": [ref("Best"), {"type": "null"}]}, "the offer that came furthest"),
+            "room": about({"type": ["integer", "null"]}, "engines that all agents could hold if nothing else ran"),
+            "failures": about(COUNT, "in a row"),
+            "next_try": about({"type": ["number", "null"]}, "of a group that rests, seconds since the epoch"),
+            "message": about(TEXT, "one sentence"),
+            "reason": about(TEXT, "the same without how many are missing"),
+            "hint": about(TEXT, "what could help"),
+            "words": about(TEXT, "what the container that failed last has written last, in lines"),
+        }
+    ),
+    "Explanation": obj(
+        {"summary": about(TEXT, "one line"), "text": about(TEXT, "all of it"), "groups": each(ref("Waiting"))}
+    ),
 }
 
 
