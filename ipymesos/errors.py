@@ -87,5 +87,8 @@ def from_exit_code(code: int, message: str) -> IPyMesosError:
 
 
 def one_line(text: str) -> str:
-    """Messages of Docker and of Python have several lines; in a list of lines they are one."""
-    return " ".join(text.split())
+    """Messages of Docker and of Python have several lines; in a list of lines they are one.
+
+    Without what a terminal would obey: what a container has written last is part of some.
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))

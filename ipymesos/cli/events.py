@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from ..daemon import journal
-from ..errors import NotRunning
+from ..errors import NotRunning, one_line
 from ..paths import Paths
 from .arguments import add_where, daemon
 from .options import locate_profile
@@ -70,9 +70,10 @@ def left(arguments: argparse.Namespace) -> list[dict[str, Any]] | None:
 
 def line(event: dict[str, Any]) -> str:
     """'2026-11-22 10:23:45  engine set 'a': 2 engines launched on host', in local time."""
+    text = one_line(event["text"])
     try:
         at = datetime.fromisoformat(event["at"].replace("Z", "+00:00")).astimezone()
     except (ValueError, OverflowError):
-        return str(event["text"])
-    by = f" (by {event['by']})" if event.get("by") else ""
-    return f"{at:%Y-%m-%d %H:%M:%S}  {event['text']}{by}"
+        return text
+    by = f" (by {one_line(str(event['by']))})" if event.get("by") else ""
+    return f"{at:%Y-%m-%d %H:%M:%S}  {text}{by}"

@@ -48,7 +48,7 @@ class Waiting:
             if now > wait.quiet_until and (why, lack) != wait.said:
                 wait.said, wait.quiet_until = (why, lack), now + SAY_WHY_AFTER
                 reason, seconds = one_line(message), round(now - wait.began, 3)
-                text = f"waiting: {_what(name)}: {reason}" if name else f"waiting: {reason}"
+                text = f"waiting: {_what(name)}: {reason}" if name else reason
                 yield Happening("waiting", text, name, reason=reason, cause=why, seconds=seconds)
 
 

@@ -123,9 +123,9 @@ def test_it_waits_for_its_master_as_long_as_it_takes(tmp_path: Path) -> None:
             own.kill()
             kill(first)
         with Start(tmp_path, "--resume") as second:
-            eventually(lambda: "waiting: no Mesos master answers" in "".join(second.out), 30)
+            eventually(lambda: "waiting for the Mesos master" in "".join(second.out), 30)
             assert second.process.poll() is None
-            assert "no Mesos master answers" in ipymesos("explain", "--profile-dir", str(tmp_path)).stdout
+            assert "waiting for the Mesos master" in ipymesos("explain", "--profile-dir", str(tmp_path)).stdout
             own.restart()
             after = second.running(1)
             assert after["framework_id"] == before["framework_id"]

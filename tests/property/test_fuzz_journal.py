@@ -48,7 +48,7 @@ def test_event_files(first: bytes, second: bytes) -> None:
         numbers = [event["seq"] for event in events]
         assert numbers == sorted(set(numbers))
         assert [json.loads(json.dumps(event)) for event in events] == events
-        assert all(isinstance(line(event), str) for event in events)
+        assert all(line(event).isprintable() and line(event).encode() is not None for event in events)
         journal = Journal(path, lambda: 0.0)
         assert journal.after(0) == events
         new = journal.add(Happening("stopped", "the end"))

@@ -137,3 +137,4 @@ def test_a_line_for_people() -> None:
     event = {"seq": 1, "at": "2026-03-14T10:10:49.262Z", "text": "engines wanted", "by": "launcher"}
     assert line(event).endswith("  engines wanted (by launcher)") and line(event).startswith("2026-03-1")
     assert line({"at": "never", "text": "t"}) == "t"
+    assert line({"at": "never", "text": "it said: \x1b]0;mine\x07 \ud800\n\x9b31m"}) == "it said: �]0;mine� � �31m"
