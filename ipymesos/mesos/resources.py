@@ -20,20 +20,26 @@ EPSILON = 1e-6  # Mesos counts in thousandths but sends doubles: 0.3 * 1000 must
 OURS = ("name", "type", "scalar", "ranges", "set")  # what a Piece says by itself
 # Not for us: what may be taken away again, what others use too, and disks that hold somebody's data (a persistent
 # volume, a mount disk) or whose use means more than an amount.
-UNWANTED = ("revocable", "shared", "disk")
+UNWANTED = frozenset(("revocable", "shared", "disk"))
 
 
 def pieces(resources: Iterable[Json]) -> tuple[Piece, ...]:
     """The Pieces of an offer's resources; the ones we have no use for are left out. Raises on malformed ones."""
-    return tuple(piece for resource in resources if (piece := _piece(resource)) is not None)
+    made: list[Piece] = []
+    former: Json = {}  # most resources of an offer are of one origin
+    origin = ""
+    for resource in resources:
+        rest = {key: value for key, value in resource.items() if key not in OURS}
+        if rest != former:
+            former, origin = rest, json.dumps(rest, sort_keys=True, separators=(",", ":")) if rest else ""
+        if not UNWANTED.isdisjoint(rest) or (piece := _piece(resource, rest, origin)) is None:
+            continue
+        made.append(piece)
+    return tuple(made)
 
 
-def _piece(resource: Json) -> Piece | None:
+def _piece(resource: Json, rest: Json, origin: str) -> Piece | None:
     name = resource["name"]
-    if any(key in resource for key in UNWANTED):
-        return None
-    rest = {key: value for key, value in resource.items() if key not in OURS}
-    origin = json.dumps(rest, sort_keys=True, separators=(",", ":")) if rest else ""
     # Before reservations could be refined (Mesos 1.4) a resource had one role of its own.
     reserved = bool(rest.get("reservations")) or rest.get("role", "*") != "*"
     if name == "ports":
