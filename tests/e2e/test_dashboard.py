@@ -147,7 +147,8 @@ def test_engines_are_seen_at_rest_and_at_work(desk: Desk) -> None:
 def test_by_the_keyboard_alone(desk: Desk) -> None:
     """From the top of the page to an engine, its details, and back."""
     page = desk.page
-    page.run("document.activeElement.blur(); window.scrollTo(0, 0)")
+    page.go(desk.daemon.url)
+    eventually(lambda: len(desk.looks()) == N, 30)
     stops = []
     for _ in range(30):
         page.focused().send_keys(Keys.TAB)
