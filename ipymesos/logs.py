@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .client import Daemon
-from .errors import ConfigError, Gone, NotRunning, Unreadable
+from .errors import ConfigError, NotRunning, Unreadable
 
 SCHEDULER, CONTROLLER = "scheduler", "controller"
 ENGINES = ("engine", "engines")  # words for all engines, or that may stand before their numbers
 FAILED = 5  # engines that ended without being asked, whose logs are shown when none is named
 TAIL, TAIL_OF_SEVERAL = 100, 10  # lines
 FIRST_REST, LONGEST_REST = 0.3, 5.0  # seconds between two looks at a log, longer each time when there is no news
+EACH = 0.05  # seconds more for each log that is followed besides
 FULL = 1 << 15  # bytes; after a piece as big as this the next one is asked for at once
 
 
@@ -115,27 +116,43 @@ def follow(
 
     "controller" is followed from one controller to the next.
     """
-    said = read(daemon, words, tail=tail, stream=stream, engine_set=engine_set)
-    yield from said
-    followed = [_Followed(one, stream) for one in said]
-    while followed:
+    listing = daemon.logs()
+    names = select(listing, words, engine_set)
+    lines = tail if tail is not None else TAIL if len(names) == 1 else TAIL_OF_SEVERAL
+    followed = []
+    for name in names:
+        try:
+            said = last(daemon, name, lines, stream)
+        except (Unreadable, ConfigError) as error:  # it may not have been written yet
+            if isinstance(error, ConfigError) and words and name != CONTROLLER:
+                raise
+            said = Said(name, state=_state(listing, name), problem=str(error))
+        yield said
+        followed.append(_Followed(said, stream, len(names)))
+    while followed := [one for one in followed if not one.over]:
         try:
             for one in followed:
                 yield from one.look(daemon)
         except NotRunning:
             return
-        followed = [one for one in followed if not one.over]
-        time.sleep(max(0.0, min((one.due for one in followed), default=0.0) - time.monotonic()))
+        time.sleep(max(0.0, min(one.due for one in followed) - time.monotonic()))
+
+
+def _state(listing: dict[str, Any], name: str) -> str:
+    """Of the task whose log this is; "ended" if it is no task's."""
+    states = {log["task"]: log["state"] for log in listing["logs"]}
+    numbers = {str(log["engine_id"]): log["state"] for log in reversed(listing["logs"])}
+    return str(states.get(name) or numbers.get(name) or ("" if name == CONTROLLER else "ended"))
 
 
 class _Followed:
-    """One log: how far it has been read, and when to look again."""
+    """One log of `several`: how far it has been read, and when to look again."""
 
-    def __init__(self, said: Said, stream: str) -> None:
+    def __init__(self, said: Said, stream: str, several: int) -> None:
         self.said, self.stream = said, stream
-        self.rest = FIRST_REST
+        self.shortest = self.rest = max(FIRST_REST, several * EACH)
         self.due = 0.0
-        self.over = False
+        self.over = bool(said.problem) and said.state == "ended"
 
     def look(self, daemon: Daemon) -> Iterator[Said]:
         if time.monotonic() < self.due:
@@ -146,10 +163,9 @@ class _Followed:
             yield new
         self.said = new
         news = len(new.text)
-        self.rest = FIRST_REST if news else min(LONGEST_REST, self.rest * 1.5)
+        self.rest = self.shortest if news else min(max(LONGEST_REST, self.shortest), self.rest * 1.5)
         self.due = time.monotonic() + (0.0 if news >= FULL else self.rest)
-        ended = new.state == "ended" or (new.problem and before.state == "ended")
-        self.over = bool(ended) and not news and new.name != CONTROLLER
+        self.over = new.state == "ended" and not news and new.name != CONTROLLER
 
     def _ask(self, daemon: Daemon) -> Said:
         name, at = self.said.name, self.said.next
@@ -158,11 +174,11 @@ class _Followed:
             if self.said.task and answer["task"] != self.said.task:  # another controller has taken its place
                 answer = daemon.log(name, offset=0, stream=self.stream)
             elif answer["offset"] < at:
-                return Said(**{**vars(_said(name, answer)), "text": f"[{name}: the log was shortened]\n"})
+                return replace(_said(name, answer), text=f"[{name}: the log was shortened]\n")
             return _said(name, answer)
         except (Unreadable, ConfigError) as error:
-            state = "ended" if isinstance(error, Gone) and self.said.state == "ended" else self.said.state
-            return Said(**{**vars(self.said), "text": "", "state": state, "problem": str(error)})
+            state = "ended" if isinstance(error, ConfigError) else self.said.state  # nobody knows it any more
+            return replace(self.said, text="", state=state, problem=str(error))
 
 
 def _said(name: str, answer: dict[str, Any]) -> Said:

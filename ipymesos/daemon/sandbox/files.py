@@ -1,7 +1,7 @@
 """Read a file in a sandbox from its agent, by `GET /files/read`. Blocking: for threads.
 
 A path below `/frameworks/F/executors/E/runs/latest` stays valid until the agent removes the sandbox: a while after its
-executor has ended (--gc_delay, a week unless the disk fills up), or when the agent is restarted after that end.
+executor has ended (--gc_delay, a week unless the disk fills up), also over the agent's own restart.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Files:
         if status == 404:
             raise Gone(
                 f"{where} has no {name} of {sandbox.executor_id}: it has not been written, or the agent has removed the"
-                " sandbox since (it keeps those of ended tasks for a while only, and not over its own restart)"
+                " sandbox since (it keeps those of ended tasks for a while only)"
             )
         if status in (401, 403):
             who = f"the principal {self._principal!r}" if self._principal else "anybody without a principal"
