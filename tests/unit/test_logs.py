@@ -331,3 +331,33 @@ def test_by_rest(agent: Agent, tmp_path: Path) -> None:
             logs.read(daemon, ["5"])
     finally:
         live.end()
+
+
+def test_following(agent: Agent, tmp_path: Path) -> None:
+    path = "/frameworks/F/executors/E/runs/latest/engine-e.log"
+    live = Live(tmp_path)
+    try:
+        state = live.app.owner.state
+        ours = Task(**{**vars(task("e", engine_id=4)), "endpoint": agent.sandbox.endpoint, "executor_id": "E"})
+        live.run(live.app.owner.replace, state.with_cluster(framework_id="F", tasks={"e": ours}))
+        said = logs.follow(live.daemon(), ["engine", "4"], tail=1)
+        assert next(said).text.startswith("2999 ")
+        agent.files[path] += b"more\n"
+        assert next(said).text == "more\n"
+        agent.files[path] = b"the rest\n"
+        assert next(said).text == "[4: the log was shortened]\n"
+        agent.files[path] += b"and on\n"
+        assert next(said).text == "and on\n"
+        agent.answer = (500, b"no")
+        assert "HTTP 500 no" in next(said).problem
+        agent.answer = None
+        end = Exit(**{**vars(gone("e", engine_id=4)), "endpoint": agent.sandbox.endpoint, "executor_id": "E"})
+        live.run(live.app.owner.replace, state.with_cluster(framework_id="F", tasks={}, exits=(end,)))
+        assert list(said) == []
+        agent.files.clear()
+        (last,) = logs.follow(live.daemon(), ["e"])
+        assert last.problem and last.state == "ended" and not last.text
+        with pytest.raises(ConfigError):
+            next(logs.follow(live.daemon(), ["nobody"]))
+    finally:
+        live.end()
