@@ -11,7 +11,7 @@ from .asker import Daemon
 
 MOST = 16  # logs; a big cluster's engines say much the same
 LINES = 200  # of each
-PATIENCE = 2.0  # seconds for all of them together: a stop waits for it
+PATIENCE = 1.0  # seconds for all of them together: a stop waits for it
 
 
 def collect(daemon: Daemon, words: Sequence[str], engine_set: str = "") -> str:
