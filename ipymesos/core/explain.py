@@ -83,7 +83,7 @@ def explain(state: Everything, now: float, at: Callable[[float], str] = utc) -> 
     if session.connected:
         head = f"connected to {session.master}"
     else:
-        head = reasons.disconnected(session, now, at)
+        head = reasons.disconnected(state, now, at)
     if not groups:
         line = "everything that is wanted runs" if session.connected else head
         return Explanation(line, line)

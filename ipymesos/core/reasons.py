@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from . import capacity, policy
 from .capacity import ever_fits, fits_now, free, nearest
-from .model import CONTROLLER, EngineSpec, Everything, Refusal, Session, State, Task
+from .model import CONTROLLER, EngineSpec, Everything, Refusal, State, Task
 from .offers import FUNNEL, show
 
 LACKS = {
@@ -54,14 +54,14 @@ def engines(n: int) -> str:
     return f"{n} engine{'s' * (n != 1)}"
 
 
-def disconnected(session: Session, now: float, at: Clock) -> str:
-    if session.lost_at is None:
-        return "waiting for the Mesos master"
-    why = f": {session.lost}" if session.lost else ""
-    return (
-        f"no Mesos master answers since {at(session.lost_at)} ({span(now - session.lost_at)}){why};"
-        " what runs goes on running, and nothing else can begin"
-    )
+def disconnected(state: Everything, now: float, at: Clock) -> str:
+    session = state.session
+    text = "waiting for the Mesos master"
+    if session.lost_at is not None:
+        why = f": {session.lost}" if session.lost else ""
+        text = f"no Mesos master answers since {at(session.lost_at)} ({span(now - session.lost_at)}){why}"
+    lives_on = session.lost_at is not None or state.cluster.tasks
+    return f"{text}; what runs goes on running, and nothing else can begin" if lives_on else text
 
 
 def best_of(refusals: Sequence[Refusal]) -> Best | None:

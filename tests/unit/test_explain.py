@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
-from ipymesos.core.explain import WHY, explain
+from ipymesos.core.explain import WHY, GroupExplanation, explain
 from ipymesos.core.messages import (
     AgentsHidden,
     AgentsListed,
@@ -21,6 +23,7 @@ from ipymesos.core.messages import (
     Updated,
 )
 from ipymesos.core.model import Agent, Everything, InverseOffer, Resources, Setback, Task, Trouble
+from ipymesos.core.offers import FUNNEL
 from ipymesos.core.reasons import span
 from tests.stories import CONTROLLER_SPEC, ENGINE, IMAGE, launched, offer, running, start, status, step, with_attributes
 
@@ -289,6 +292,10 @@ def test_the_master_is_lost() -> None:
 def test_no_master_yet() -> None:
     state = after(Everything(start(1).cluster))
     assert explain(state, 20.0).summary == "waiting for the Mesos master"
+    resumed = after(Everything(running(1)[0].cluster))
+    assert explain(resumed, 20.0).text == (
+        "waiting for the Mesos master; what runs goes on running, and nothing else can begin"
+    )
 
 
 def coming(*words: str) -> tuple[Everything, list[Task]]:
@@ -443,8 +450,13 @@ def test_times_are_told_as_the_reader_wants_them() -> None:
     assert "waiting since <3> (17 s)" in text
 
 
-def test_every_word_for_why_is_explained() -> None:
-    assert all(word.isidentifier() and said.endswith(".") for word, said in WHY.items())
+PAGE = (Path(__file__).parents[2] / "docs" / "waiting.md").read_text()
+
+
+def test_the_page_explains_every_word_and_every_field() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", PAGE, re.MULTILINE))
+    assert {word: rows[word] for word in WHY} == WHY
+    assert {field.name for field in fields(GroupExplanation)} | set(FUNNEL) <= rows.keys()
 
 
 @pytest.mark.parametrize(
