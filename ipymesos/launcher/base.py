@@ -272,9 +272,11 @@ class MesosLauncher(MesosOptions, BaseLauncher):
         There start_cluster() runs as a callback of the loop: its exception would be logged, and ipcluster would wait
         for ever for a cluster that never starts.
         """
+        from .jupyter import ToldInTab, is_served
+
         app = self._ipcluster
         if app is None:
-            raise error
+            raise ToldInTab(error) if is_served() else error
         if not app._stopping:
             app.log.critical(str(error))
         raise SystemExit(exit_code(error)) from None
