@@ -1,0 +1,212 @@
+"""How fast a cluster works once it is there, beside ipyparallel's local launcher: both live at once, asked in turn.
+
+Round trips of an apply, many small load-balanced tasks, a big push, and %px on many engines. ipymesos encrypts all
+traffic (CURVE) unless told otherwise, the local launcher does not unless told; so both are measured both ways.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from typing import Any
+
+import ipyparallel as ipp
+import numpy
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from ipymesos.local import LocalMesos
+
+from .report import Goal, Plot, Result, Series, Spread, Table, arguments, finish, note, spread
+
+FEW, MANY = 4, 32  # engines
+TRIPS = 300  # round trips of one run
+TASKS = 10_000
+MEGABYTES = 100
+RUNS = 5
+OFFER = "cpus:64;mem:16000;disk:1000"
+ENGINE = {"cpus": 0.1, "memory": "64 MB", "container": "process"}
+OURS, THEIRS = "ipymesos", "local launcher"
+SIDES = {  # name: (launcher, encrypted)
+    OURS: ("mesos", True),
+    f"{THEIRS}, CURVE": ("local", True),
+    f"{OURS}, plain": ("mesos", False),
+    THEIRS: ("local", False),
+}
+# What is compared: alike with alike, and both as they come.
+PAIRS = {
+    "both CURVE": (OURS, f"{THEIRS}, CURVE"),
+    "both plain": (f"{OURS}, plain", THEIRS),
+    "as they come": (OURS, THEIRS),
+}
+WANTED = 0.97  # of the local launcher's speed
+
+
+def nothing(x: Any = None) -> Any:
+    return x
+
+
+@contextmanager
+def cluster(side: str, n: int, master: str) -> Iterator[ipp.Client]:
+    launcher, curve = SIDES[side]
+    config = Config({"MesosLauncher": {**ENGINE, "master": master, "curve": curve}})
+    arguments = ["--IPController.enable_curve=True"] if launcher == "local" and curve else []
+    with tempfile.TemporaryDirectory(prefix="ipymesos-work-") as folder:
+        made = ipp.Cluster(
+            controller=launcher, engines=launcher, n=n, profile_dir=folder, config=config, log_level=40,
+            load_profile=False, controller_args=arguments,
+        )  # fmt: skip
+        try:
+            client = made.start_and_connect_sync()
+            yield client
+            client.close()
+        finally:
+            made.stop_cluster_sync()
+
+
+# --- what is measured: each returns seconds, of one thing; a smaller share is for a rough idea ---------------------
+
+
+def trips(view: Any, count: int) -> float:
+    """Of the middle one."""
+    times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        view.apply_sync(nothing)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def direct(client: ipp.Client, share: float) -> float:
+    return trips(client[client.ids[0]], max(10, int(TRIPS * share)))
+
+
+def balanced(client: ipp.Client, share: float) -> float:
+    return trips(client.load_balanced_view(), max(10, int(TRIPS * share)))
+
+
+def tasks(client: ipp.Client, share: float) -> float:
+    count = int(TASKS * share)
+    began = time.perf_counter()
+    client.load_balanced_view().map_async(nothing, range(count), chunksize=1).get()
+    seconds = time.perf_counter() - began
+    client.purge_everything()
+    return seconds / count
+
+
+def push(client: ipp.Client, share: float, targets: Any = 0) -> float:
+    data = numpy.random.default_rng(0).integers(0, 256, int(MEGABYTES * 1e6 * share), dtype=numpy.uint8)
+    began = time.perf_counter()
+    client[targets].push({"data": data}, block=True)
+    seconds = time.perf_counter() - began
+    client[targets].execute("del data", block=True)
+    return seconds / share
+
+
+def push_all(client: ipp.Client, share: float) -> float:
+    return push(client, share, slice(None))
+
+
+def px(client: ipp.Client, share: float) -> float:
+    """Of the middle one of some `%px` in a shell, as a notebook runs them."""
+    shell = InteractiveShell.instance()
+    client[:].activate()
+    times = []
+    for _ in range(max(3, int(20 * share))):
+        began = time.perf_counter()
+        with redirect_stdout(io.StringIO()):
+            shell.run_line_magic("px", "import os; pid = os.getpid()")
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+Measure = Callable[[ipp.Client, float], float]
+WORK: dict[str, tuple[int, str, float, Measure]] = {  # name: engines, unit, units per second, how
+    "apply, direct": (FEW, "ms", 1e3, direct),
+    "apply, load-balanced": (FEW, "ms", 1e3, balanced),
+    "one of many small tasks, load-balanced": (FEW, "ms", 1e3, tasks),
+    f"push {MEGABYTES} MB to one": (FEW, "s", 1.0, push),
+    f"push {MEGABYTES} MB to all {FEW}": (FEW, "s", 1.0, push_all),
+    f"%px on {MANY}": (MANY, "ms", 1e3, px),
+}
+
+
+def measure(n: int, runs: int, share: float, sides: Sequence[str], only: str) -> dict[str, dict[str, list[float]]]:
+    """Seconds by work and side. In each run all sides take their turn with the same work, first one, then another."""
+    found: dict[str, dict[str, list[float]]] = {name: {side: [] for side in sides} for name in WORK}
+    with LocalMesos(1, resources=OFFER) as mesos, ExitStack() as stack:
+        clients = {}
+        for side in sides:
+            clients[side] = stack.enter_context(cluster(side, n, mesos.master))
+            clients[side][:].apply_sync(nothing)
+        for name, (engines, _, _, how) in WORK.items():
+            if engines != n or only not in name:
+                continue
+            for side in sides:
+                how(clients[side], min(share, 0.05))  # imports, connections, caches
+            for run in range(runs):
+                order = [*sides[run % len(sides) :], *sides[: run % len(sides)]]
+                for side in order:
+                    gc.collect()
+                    found[name][side].append(how(clients[side], share))
+            note(f"{name}: " + ", ".join(f"{s} {statistics.median(t):.4f}" for s, t in found[name].items()))
+    return found
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    """Our speed as a part of theirs; each run beside its neighbour."""
+    return spread([their / our for our, their in zip(ours, theirs, strict=True)])
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--only", default="", metavar="TEXT", help="work with this in its name")
+    args = parser.parse_args()
+    runs, share = (2, 0.1) if args.quick else (RUNS, 1.0)
+    times: dict[str, dict[str, list[float]]] = {}
+    for n in (FEW, MANY):
+        if any(args.only in name for name, (engines, *_) in WORK.items() if engines == n):
+            found = measure(n, runs, share, list(SIDES), args.only)
+            times |= {name: sides for name, sides in found.items() if all(sides.values())}
+    rows, compared, goals = [], [], []
+    for name, sides in times.items():
+        _, unit, factor, _ = WORK[name]
+        rows.append((f"{name} ({unit})", *(spread([t * factor for t in sides[side]]) for side in SIDES)))
+        ratios = {pair: ratio(sides[ours], sides[theirs]) for pair, (ours, theirs) in PAIRS.items()}
+        compared.append((name, *ratios.values()))
+        worst = min(ratios["both CURVE"].median, ratios["both plain"].median)
+        goals.append(Goal(f"{name}: speed beside the local launcher, alike", f">= {WANTED}", worst, worst >= WANTED))
+    bars = Plot(
+        "work", "Speed, as a part of the local launcher's", "", "ratio",
+        [Series(pair, [row[0] for row in compared], [row[i + 1] for row in compared]) for i, pair in enumerate(PAIRS)],
+        kind="bars", goal=1.0, goal_text="as fast",
+    )  # fmt: skip
+    finish(
+        Result(
+            "work",
+            "Work",
+            f"What a cluster of {FEW} engines ({MANY} for %px) takes for it; the many tasks are {int(TASKS * share)} at "
+            "once. In the second table more than 1 means that ipymesos is faster.",
+            (
+                Table("Time", ("work", *SIDES), rows),
+                Table("Speed beside the local launcher's", ("work", *PAIRS), compared),
+            ),
+            (bars,),
+            (
+                "All four clusters live at the same time and take turns with the same work.",
+                "As it comes, ipymesos' traffic is encrypted (CURVE; `curve = False` makes it plain), and that of the "
+                "local launcher is plain (`enable_curve` encrypts it).",
+            ),
+            goals,
+        ),
+        args,
+    )
+
+
+if __name__ == "__main__":
+    main()
