@@ -1,95 +1,248 @@
-"""How long until N engines answer, and how much memory one takes: ipymesos beside ipyparallel's local launcher.
+"""How long until N engines answer, from the user's call on: ipymesos beside what one would use instead.
 
-Both sides run through `ipp.Cluster`, in turn, in the same minute. ipymesos' time includes the boot of a private
-Mesos, unless --master names one that runs.
+The sides take turns, each run in a process of its own, as a user's notebook is one. ipymesos' time includes its
+scheduler and the boot of a private Mesos, unless --master names one that runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import logging
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
-import ipyparallel as ipp
 import psutil
+
+from .report import Cell, Goal, Plot, Result, Series, Spread, Table, arguments, finish, note, spread
+
+OURS, DOCKER, THEIRS, DASK = "ipymesos", "ipymesos, Docker", "local launcher", "dask LocalCluster"
+SIZES = (1, 4, 16, 32, 64, 128)
+SLOW = 64  # engines from which on the others run once: they take minutes
+GOALS = {4: 0.25, 16: 0.15, 32: 0.08}  # of the local launcher's time
+GOAL_SECONDS = {128: 5.0}
+# What ends at these moments, in this order; some of it goes on at the same time as what comes before.
+STAGES = {
+    "scheduler begins": "the call, ipp.Cluster and the launcher",
+    "registered": "scheduler imported, private Mesos booted, registered",
+    "launched": "offer, and what to do with it",
+    "containers": "containers made, executors begin",
+    "first engine": "imports",
+    "controller": "controller listens, by way of Mesos",
+    "last engine": "forks",
+    "known": "engines registered, client connected",
+    "answered": "first apply",
+}
 
 
 @dataclass(frozen=True)
 class Run:
-    answered: float  # seconds from the call to the last engine's answer
-    stopped: float  # seconds of stopping
-    memory: float  # MB of PSS per engine; its nanny counts, an executor and its zygote are shared out
+    seconds: float  # from the call to the last answer
+    stopping: float
+    stages: dict[str, float] = field(default_factory=dict)  # seconds after the call at which each was over
 
 
-def measure(launcher: str, n: int, options: dict[str, object]) -> Run:
-    with tempfile.TemporaryDirectory(prefix="ipymesos-bench-") as directory:
-        from traitlets.config import Config
+# --- one run, in a process of its own ------------------------------------------------------------------------------
 
+
+def ipyparallel_run(launcher: str, n: int, options: dict[str, Any]) -> Run:
+    import ipyparallel as ipp
+    from traitlets.config import Config
+
+    with tempfile.TemporaryDirectory(prefix="ipymesos-bench-") as folder:
         config = Config({"MesosLauncher": options}) if launcher == "mesos" else Config()
-        began = time.perf_counter()
-        cluster = ipp.Cluster(
-            controller=launcher, engines=launcher, n=n, profile_dir=directory, config=config, log_level=40
-        )
+        began, clock = time.time(), time.perf_counter()
+        made: dict[str, Any] = dict(profile_dir=folder, config=config, load_profile=False, log_level=40)
+        cluster = ipp.Cluster(controller=launcher, engines=launcher, n=n, **made)
         client = cluster.start_and_connect_sync()
+        known = time.time()
         try:
             pids = client[:].apply_sync(os.getpid)
-            answered = time.perf_counter() - began
-            assert len(set(pids)) == n
-            memory = memory_of(pids) / n
+            seconds = time.perf_counter() - clock
+            assert len(set(pids)) == n, f"{len(set(pids))} of {n} engines have answered"
+            stages = stages_of(Path(folder), cluster.cluster_id, pids) if launcher == "mesos" else {}
         finally:
             client.close()
-            began = time.perf_counter()
+            clock = time.perf_counter()
             cluster.stop_cluster_sync()
-        return Run(answered, time.perf_counter() - began, memory)
+        stages |= {"known": known, "answered": began + seconds}
+        return Run(seconds, time.perf_counter() - clock, {name: at - began for name, at in stages.items()})
 
 
-def memory_of(pids: list[int]) -> float:
-    """MB of PSS of these engines and of what exists for them alone: nannies, an executor, its zygote."""
-    engines = [psutil.Process(pid) for pid in pids]
-    helpers = {p for engine in engines for p in engine.children()}  # an engine's nanny
-    for engine in engines:
-        parent = engine.parent()
-        if parent is not None and parent.pid != os.getpid() and "ipymesos_executor" in " ".join(parent.cmdline()):
-            helpers |= {p for p in (parent, parent.parent()) if p and "ipymesos_executor" in " ".join(p.cmdline())}
-    return sum(p.memory_full_info().pss for p in {*engines, *helpers}) / 1e6
+def stages_of(profile: Path, cluster_id: str, pids: Sequence[int]) -> dict[str, float]:
+    """When each was over, by the scheduler's own events and by the kernel's account of when processes began."""
+    from ipymesos.client import Daemon
+
+    daemon = Daemon.find(profile, cluster_id)
+    happened: dict[str, list[float]] = {}
+    for event in daemon.events():
+        happened.setdefault(event["kind"], []).append(datetime.fromisoformat(event["at"]).timestamp())
+    engines = sorted(map(began, pids))
+    executors = {psutil.Process(psutil.Process(pid).ppid()).ppid() for pid in pids}  # above their zygotes
+    return {
+        "scheduler begins": began(daemon.pid),
+        "registered": happened["master_registered"][0],
+        "launched": happened["controller_launched"][0],
+        "containers": max(map(began, executors)),
+        "first engine": engines[0],
+        "last engine": engines[-1],
+        "controller": happened["controller_running"][0],
+    }
+
+
+def began(pid: int) -> float:
+    """When this process began, by time.time(); psutil's own figure is that of a clock of whole seconds."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return boot + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def dask_run(n: int) -> Run:
+    from distributed import Client, LocalCluster
+
+    clock = time.perf_counter()
+    quiet: dict[str, Any] = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with LocalCluster(n_workers=n, threads_per_worker=1, processes=True, **quiet) as cluster:
+        with Client(cluster) as client:
+            client.wait_for_workers(n)
+            pids = client.run(os.getpid)
+            seconds = time.perf_counter() - clock
+            assert len(set(pids.values())) == n, f"{len(pids)} of {n} workers have answered"
+            clock = time.perf_counter()
+    return Run(seconds, time.perf_counter() - clock)
+
+
+def one(side: str, n: int, options: dict[str, Any]) -> Run:
+    """Everything that a user has imported is imported, the rest is not."""
+    if side == DASK:
+        return dask_run(n)
+    import ipyparallel  # noqa: F401
+
+    return ipyparallel_run("local" if side == THEIRS else "mesos", n, options)
+
+
+# --- all runs ------------------------------------------------------------------------------------------------------
+
+
+def apart(side: str, n: int, options: dict[str, Any], patience: float = 600.0) -> Run:
+    command = [sys.executable, "-m", "benchmarks.start", "--one", json.dumps([side, n, options])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=patience)
+    if done.returncode:
+        raise RuntimeError(f"{side} with {n} engines ended with status {done.returncode}")
+    return Run(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(sizes: Sequence[int], sides: dict[str, dict[str, Any]], runs: int) -> dict[str, dict[int, list[Run]]]:
+    """By side and size. One run of each side, and then the next of each."""
+    made: dict[str, dict[int, list[Run]]] = {side: {n: [] for n in sizes} for side in sides}
+    for n in sizes:
+        for turn in range(runs):
+            for side, options in sides.items():
+                if turn and n >= SLOW and side in (THEIRS, DASK):
+                    continue
+                run = apart(side, n, options)
+                made[side][n].append(run)
+                note(f"{side}, {n}: {run.seconds:.2f} s")
+    return made
+
+
+def result(made: dict[str, dict[int, list[Run]]]) -> Result:
+    sizes = list(made[OURS])
+    times = {side: {n: spread([run.seconds for run in runs]) for n, runs in by.items()} for side, by in made.items()}
+    stops = {side: {n: spread([run.stopping for run in runs]) for n, runs in by.items()} for side, by in made.items()}
+    rows: list[list[Cell]] = []
+    for n in sizes:
+        row: list[Cell] = [n, *(times[side][n] for side in made)]
+        row += [times[OURS][n].median / times[side][n].median for side in (THEIRS, DASK) if side in made]
+        rows.append(row)
+    ratios = [f"ratio to {side}" for side in (THEIRS, DASK) if side in made]
+    tables = [
+        Table("Seconds until all engines have answered", ("N", *made, *ratios), rows),
+        Table("Where the seconds go (medians)", ("", *map(str, sizes)), stage_rows(made[OURS], sizes)),
+        Table("Seconds of stopping", ("N", *made), [[n, *(stops[side][n] for side in made)] for n in sizes]),
+    ]
+    curves = [Series(side, sizes, [by[n] for n in sizes]) for side, by in times.items()]
+    parts = stage_rows(made[OURS], sizes)
+    bars = [Series(str(row[0]), list(map(str, sizes)), [float(v) for v in row[1:]]) for row in parts]  # type: ignore[arg-type]
+    return Result(
+        "start",
+        "Start",
+        "Seconds from the call, `ipp.Cluster(...).start_and_connect()`, until every engine has answered an `apply`, "
+        "each in a fresh process that has imported ipyparallel. ipymesos boots a private Mesos meanwhile.",
+        tables,
+        (
+            Plot("start", "Until N engines answer", "engines", "seconds", curves, fit=False),
+            Plot("start-stages", "Where ipymesos' seconds go", "engines", "seconds", bars, kind="stack", log=False),
+        ),
+        (
+            "The stages follow each other by the scheduler's events and the kernel's times of processes; on two cores "
+            "they overlap, so each is what it adds to the one before.",
+        ),
+        goals(times),
+    )
+
+
+def stage_rows(by: dict[int, list[Run]], sizes: Sequence[int]) -> list[list[Cell]]:
+    """What each stage adds, in seconds: medians over the runs."""
+    lasts = {n: [lengths(run) for run in by[n]] for n in sizes}
+    return [[text, *(statistics.median(run[name] for run in lasts[n]) for n in sizes)] for name, text in STAGES.items()]
+
+
+def lengths(run: Run) -> dict[str, float]:
+    """What each stage adds to those before it."""
+    found, before = {}, 0.0
+    for name in STAGES:
+        end = max(before, run.stages[name])
+        found[name], before = end - before, end
+    return found
+
+
+def goals(times: dict[str, dict[int, Spread]]) -> list[Goal]:
+    found = []
+    for n, most in GOALS.items():
+        if n in times[OURS] and n in times.get(THEIRS, {}):
+            ratio = times[OURS][n].median / times[THEIRS][n].median
+            found.append(
+                Goal(f"{n} engines answer, in times of the local launcher's", f"<= {most}", ratio, ratio <= most)
+            )
+    for n, seconds in GOAL_SECONDS.items():
+        if n in times[OURS]:
+            taken = times[OURS][n]
+            found.append(Goal(f"{n} engines answer", f"<= {seconds:g} s", taken, taken.median <= seconds))
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("n", nargs="*", type=int, default=[4, 16, 32], help="engines (default: 4 16 32)")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each; the median is shown (default: 3)")
+    parser = arguments(__doc__)
+    parser.add_argument("n", nargs="*", type=int, help=f"engines (default: {' '.join(map(str, SIZES))})")
+    parser.add_argument("--runs", type=int, help=f"of each; the others only once from {SLOW} on (default: 3)")
     parser.add_argument("--master", default="local", help="a running Mesos (default: a private one each time)")
-    parser.add_argument("--container", default="", choices=["", "process", "docker"])
-    parser.add_argument("--image", default="")
+    parser.add_argument("--image", default="", help="measure with Docker, too: an image that is present")
+    parser.add_argument("--without", action="append", default=[], choices=[THEIRS, DASK], help="leave this one out")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    options = {k: v for k, v in vars(args).items() if k in ("master", "container", "image") and v}
-    print(f"{'N':>4}  {'launcher':8} {'answered s':>18} {'stopped s':>10} {'MB/engine':>10}")
-    for n in args.n:
-        runs: dict[str, list[Run]] = {"mesos": [], "local": []}
-        for _ in range(args.runs):
-            for launcher, made in runs.items():
-                made.append(measure(launcher, n, options))
-        medians = {}
-        for launcher, made in runs.items():
-            times = sorted(run.answered for run in made)
-            medians[launcher] = Run(
-                *(statistics.median(v) for v in zip(*(vars(r).values() for r in made), strict=True))
-            )
-            spread = f"{medians[launcher].answered:.2f} ({times[0]:.2f}-{times[-1]:.2f})"
-            print(
-                f"{n:>4}  {launcher:8} {spread:>18} {medians[launcher].stopped:>10.2f} "
-                f"{medians[launcher].memory:>10.1f}",
-                flush=True,
-            )
-        ours, theirs = medians["mesos"], medians["local"]
-        print(
-            f"{'':>4}  {'ratio':8} {ours.answered / theirs.answered:>18.2f} "
-            f"{ours.stopped / theirs.stopped:>10.2f} {ours.memory / theirs.memory:>10.2f}",
-            flush=True,
-        )
+    if args.one:
+        with contextlib.redirect_stdout(sys.stderr):
+            run = one(*json.loads(args.one))
+        print(json.dumps(vars(run)))
+        return
+    ours = {"master": args.master}
+    sides: dict[str, dict[str, Any]] = {OURS: ours, THEIRS: {}, DASK: {}}
+    if args.image:
+        sides[DOCKER] = {**ours, "container": "docker", "image": args.image}
+    sides = {side: options for side, options in sides.items() if side not in args.without}
+    sizes = args.n or ((4, 32) if args.quick else SIZES)
+    finish(result(measure(sizes, sides, args.runs or (1 if args.quick else 3))), args)
 
 
 if __name__ == "__main__":
