@@ -135,7 +135,7 @@ def test_engines_are_seen_at_rest_and_at_work(desk: Desk) -> None:
         assert "Engine 0" in page.text("#queues") and "balanced" in page.text("#queues")
         label = page.attributes("#map button.square", "aria-label")[-1]
         eventually(lambda: "CPU" in page.attributes("#map button.square", "aria-label")[-1], 20)
-        assert label.startswith(f"Engine {N - 1}, busy for")
+        assert label.startswith(f"Engine {N - 1}, busy")
         tasks.get(60)
     eventually(lambda: desk.looks() == ["idle"] * N, 20)
     eventually(lambda: f"{5 * N} in all" in page.text("#figures"), 20)

@@ -9,6 +9,7 @@ import * as views from "./views.js";
 
 const $ = (id) => document.getElementById(id);
 const SAMPLE = 2500; // ms between two points of a curve
+const TICK = 1000; // ms after which what is said with its age is said anew
 const model = new Model();
 let stream = null, connection = "lost", drawing = false, open = null, view = "map";
 
@@ -22,6 +23,13 @@ function draw() {
   views.queues(model);
   views.events(model);
   (view === "map" ? map.map : map.table)(model, show);
+  if (open?.isConnected) open.update();
+}
+
+function tick() {
+  if (!model.cluster || !stream || document.hidden) return;
+  views.header(model, connection);
+  views.reasons(model);
   if (open?.isConnected) open.update();
 }
 
@@ -115,7 +123,7 @@ for (const name of ["map", "table"]) {
 }
 window.addEventListener("hashchange", () => location.hash.startsWith("#code=") && begin());
 setInterval(() => { model.sample(); }, SAMPLE);
-setInterval(soon, 1000); // what is said with its age
+setInterval(tick, TICK);
 map.legend();
 map.arrows();
 begin();

@@ -97,12 +97,16 @@ function square(task, show) {
 }
 
 function updateSquare(cell, task, model) {
-  const said = describe(model, task), set = model.cluster.sets[task.group];
-  attribute(cell, "data-look", said.look);
+  const load = model.loads.get(task.task), set = model.cluster.sets[task.group], look = model.look(task);
+  const cpu = percent(load?.cpu), memory = megabytes(load?.memory);
+  const seen = [look, task.engine_id, cpu, memory, set?.cpus, set?.memory].join();
+  if (cell.seen === seen) return; // of a thousand engines most do what they did
+  cell.seen = seen;
+  attribute(cell, "data-look", look);
   text(cell.firstChild, task.group === "controller" ? "C" : task.engine_id === null ? "" : String(task.engine_id));
-  measure(cell.children[1], "--share", (said.load?.cpu ?? 0) / (set?.cpus ?? 1));
-  measure(cell.children[2], "--share", set?.memory ? (said.load?.memory ?? 0) / set.memory : 0);
-  const words = `${title(task)}, ${said.doing}${said.load ? `, ${said.cpu} CPU, ${said.memory}` : ""}`;
+  measure(cell.children[1], "--share", (load?.cpu ?? 0) / (set?.cpus ?? 1));
+  measure(cell.children[2], "--share", set?.memory ? (load?.memory ?? 0) / set.memory : 0);
+  const words = `${title(task)}, ${LOOKS[look].toLowerCase()}${load ? `, ${cpu} CPU, ${memory}` : ""}`;
   attribute(cell, "aria-label", words);
   attribute(cell, "title", words);
 }

@@ -17,6 +17,7 @@ export class Model {
   }
 
   clear() {
+    this.known = {}; // what follows from the rest, until the next message
     this.cluster = null;
     this.tasks = new Map();
     this.loads = new Map();
@@ -37,6 +38,7 @@ export class Model {
   // Take in one message; returns the events that are new.
   apply(news) {
     if (news.first) this.clear();
+    this.known = {};
     this.ahead = news.now - Date.now() / 1000;
     for (const kind of ["cluster", "agents", "explain"]) if (news[kind]) this[kind] = news[kind];
     for (const task of news.tasks?.changed ?? []) this.tasks.set(task.task, task);
@@ -59,7 +61,7 @@ export class Model {
   }
 
   get engines() {
-    return [...this.tasks.values()].filter((task) => task.group !== "controller").sort(byEngine);
+    return (this.known.engines ??= [...this.tasks.values()].filter((task) => task.group !== "controller").sort(byEngine));
   }
 
   get controllers() {
@@ -80,6 +82,10 @@ export class Model {
   }
 
   figures() {
+    return (this.known.figures ??= this.count());
+  }
+
+  count() {
     const engines = this.engines;
     const looks = engines.map((task) => this.look(task));
     const sum = (of) => engines.reduce((total, task) => total + (this.loads.get(task.task)?.[of] ?? 0), 0);
@@ -115,6 +121,11 @@ export function gravity(event) {
 }
 
 function byEngine(a, b) {
-  const one = a.engine_id ?? Infinity, two = b.engine_id ?? Infinity;
-  return one - two || a.task.localeCompare(b.task, undefined, { numeric: true });
+  const one = a.engine_id ?? 1e9, two = b.engine_id ?? 1e9;
+  return one - two || serial(a) - serial(b);
+}
+
+// The number in a task's id grows with each launch.
+function serial(task) {
+  return Number(task.task.slice(task.task.lastIndexOf("-") + 1));
 }
