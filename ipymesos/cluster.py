@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import escape
+from logging import Logger
 from typing import Any
 
 import ipyparallel
@@ -38,6 +40,7 @@ class Cluster(ipyparallel.Cluster):
     """
 
     shows_progress = True  # so that our launchers needn't
+    _failure = ""  # of a `with` that was undone
 
     @default("controller_launcher_class")
     def _default_controller(self) -> str:
@@ -104,31 +107,43 @@ class Cluster(ipyparallel.Cluster):
     def __enter__(self) -> Client:
         try:
             return super().__enter__()  # type: ignore[no-any-return]
-        except BaseException:
+        except BaseException as error:
+            self._failure = str(error)
             self.stop_cluster_sync()
             raise
 
     async def __aenter__(self) -> Client:
         try:
             return await super().__aenter__()  # type: ignore[no-any-return]
-        except BaseException:
+        except BaseException as error:
+            self._failure = str(error)
             await self.stop_cluster()
             raise
 
-    def _progress(self, show: Callable[[dict[str, Any]], Stage] = stage) -> Progress:
+    @contextmanager
+    def _progress(self, show: Callable[[dict[str, Any]], Stage] = stage) -> Iterator[None]:
+        """A bar while the block runs, and what is logged meanwhile above it."""
+
         def find() -> Daemon | None:
             try:
                 return scheduler(self)
             except NotRunning:
                 return None
 
-        return Progress(find, show)
+        with Progress(find, show) as progress:
+            if progress.bar.where != "terminal" or not isinstance(self.log, Logger):
+                yield
+                return
+            from tqdm.contrib.logging import logging_redirect_tqdm
+
+            with logging_redirect_tqdm([self.log]):
+                yield
 
     # -- what can be asked of it
 
     def explain(self) -> Explanation:
         """What it waits for, and why; of one that has failed, why."""
-        return explain(self)
+        return ended(self._failure) if self._failure and self.controller is None else explain(self)
 
     def events(self, after: int = 0) -> list[dict[str, Any]]:
         """What has happened, the oldest first; after event number `after`. docs/events.md describes the fields."""

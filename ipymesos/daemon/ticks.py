@@ -24,12 +24,15 @@ async def pass_time(
 ) -> MesosError | None:
     """Tick until `ended`, or until a stop has waited `patience` seconds for its master; returns the error of that.
 
-    `look` is called at each tick, with the reasons for waiting.
+    `look` is called at each tick, with the reasons for waiting as they were within the last second.
     """
-    gone_since = owner.clock()
+    gone_since = explained_at = owner.clock()
+    said = explain(owner.state, explained_at)
     while not ended.is_set():
         state = owner.state
-        said = explain(state, owner.clock())
+        if owner.clock() - explained_at >= TICK:
+            explained_at = owner.clock()
+            said = explain(state, explained_at)
         waiting = bool(state.cluster.stopping or said.groups)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(ended.wait(), TICK_WHILE_WAITING if waiting else TICK)

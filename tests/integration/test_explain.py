@@ -131,7 +131,7 @@ def test_a_with_that_fails_is_undone_at_once(user: Account, mesos: LocalMesos) -
     assert not [name for name in user.files() if "failing" in name and name.startswith("ipcontroller")]
     with pytest.raises(NotRunning):
         failing.events()
-    assert "cluster 'failing'" in str(failing.explain()) and failing.explain()._repr_html_()
+    assert str(failing.explain()) == str(raised.value)
 
 
 def test_a_start_that_tells_its_events(user: Account, tmp_path: Path) -> None:
