@@ -23,15 +23,14 @@ from traitlets import TraitError
 
 from .. import errors
 from ..bars import Bar, Progress
+from ..core.model import CONTROLLER
 from ..daemonfile import DaemonFile, began
 from ..following.cluster import follow
-from ..logs import CONTROLLER
 from . import spawn
 from .again import TRIES, End, end_of
 from .asker import Daemon
 from .base import ANSWER_TIMEOUT, GRACE, MesosLauncher, StartError, exit_code, signal_number
 from .engines import MesosEngineSetLauncher, check_n
-from .output import collect
 from .watch import View
 
 DOWNLOAD_TIMEOUT = 600.0  # seconds for the first start of a local Mesos, which is downloaded then
@@ -244,6 +243,8 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
     def _read_output(self) -> str:
         output = spawn.tail(self.paths.log_file, 1000)
         if self._daemon is not None and self._daemon.alive and self._watcher is not None and self._watcher.ever:
+            from .output import collect  # most programs never need it
+
             output += collect(self._daemon, [CONTROLLER])
         return output
 

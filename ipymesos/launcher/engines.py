@@ -18,13 +18,12 @@ from traitlets import TraitError
 
 from .. import errors
 from ..core.model import CONTROLLER
-from ..logs import FAILED
 from .again import PATIENCE, TRIES, End
 from .asker import Daemon
 from .base import GRACE, MesosLauncher, StartError, signal_number
-from .output import collect
 from .watch import View
 
+LAST = 5  # engines that ended without being asked to, whose logs are worth reading
 RECALL_TIMEOUT = 3.0  # seconds; `ipcluster list` asks for every engine set, and must not hang on a stuck daemon
 
 
@@ -218,8 +217,9 @@ class MesosEngineSetLauncher(MesosLauncher, EngineLauncher):
         told = "".join(f"{e['task']} on {e['agent']}: {e['state']} {e['reason']} {e['message']}\n" for e in mine)
         if self._daemon is None or not self._daemon.alive or self._watcher is None or not self._watcher.ever:
             return told
-        failed = [e["task"] for e in mine[-FAILED:]]
-        return told + collect(self._daemon, [*failed, "engines"], self.engine_set_id)
+        from .output import collect  # most programs never need it
+
+        return told + collect(self._daemon, [*(e["task"] for e in mine[-LAST:]), "engines"], self.engine_set_id)
 
 
 def check_n(n: int) -> None:
