@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ipymesos import tls
 from ipymesos.cli.events import line
 from ipymesos.cli.main import main
 from ipymesos.client import Daemon
@@ -18,7 +19,10 @@ from ipymesos.core.messages import Subscribed
 from ipymesos.daemon import metrics_token
 from ipymesos.daemon.vocabulary import Happening
 from ipymesos.errors import ConfigError, NotRunning
+from tests.certificates import certificate
+from tests.helpers import eventually
 from tests.live import TOKEN, Live
+from tests.prometheus import Prometheus, needs_prometheus
 
 
 @pytest.fixture
@@ -98,6 +102,30 @@ def test_metrics_have_a_token_of_their_own_that_opens_nothing_else(live: Live) -
         metrics_token.ensure(path)
     path.unlink()
     assert fetch(live, "/metrics", token)[0] == 401
+
+
+@needs_prometheus
+def test_prometheus_comes_over_tls(tmp_path: Path) -> None:
+    """As docs/monitoring/README.md says, with a certificate that nobody has signed."""
+    more = ("-nodes", "-addext", "subjectAltName=IP:127.0.0.1")
+    cert, key = certificate(tmp_path / "pki", *more)
+    live = Live(tmp_path, identity=tls.identity(str(cert), str(key)))
+    metrics_token.ensure(live.app.paths.metrics_token)
+    config = f"""
+global: {{scrape_interval: 1s}}
+scrape_configs:
+  - job_name: ipymesos
+    scheme: https
+    tls_config: {{ca_file: "{cert}"}}
+    authorization: {{credentials_file: "{live.app.paths.metrics_token}"}}
+    static_configs: [{{targets: ["{live.url.removeprefix("https://")}"]}}]
+"""
+    try:
+        with Prometheus(tmp_path, config) as prometheus:
+            eventually(lambda: prometheus.value('up{job="ipymesos"}') == 1)
+            assert prometheus.value("ipymesos_connected") == 0
+    finally:
+        live.end()
 
 
 @pytest.mark.parametrize("content", ["", "\n", "short"])
