@@ -12,7 +12,8 @@ It obeys the executor over a socket, one JSON object per line:
 and says {"event": ...} back: ready, failed (nothing can be forked, with message), started (pid), registered
 (engine_id, controller, address: its engine_info without keys, if not the payload's), checked (found: what a check has
 seen), leaving, broken (message), exited (status as of os.waitstatus_to_exitcode, oom: text), load (by task: seconds),
-queues (see queues.py). When the executor's end of the socket closes, whatever the reason, the children are ended, and then the zygote ends.
+queues (see queues.py). When the executor's end of the socket closes, whatever the reason, the children are ended, and
+then the zygote ends.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ class App:
         return Logs(lambda: self.owner.state.cluster, files, self.paths.log_file if self.launched else None)
 
     def _listen(self) -> WebServer:
-        """The REST API and the status page; also under the names by which Mesos' pages link to it."""
+        """The REST API and the dashboard; also under the names by which Mesos' pages link to it."""
         token, ip, port = self.file.content.token, self.options.ip, self.options.port
         names = [socket.gethostname(), urlsplit(self.options.webui_url).hostname or ""]
         try:

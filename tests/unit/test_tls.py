@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import logging
 import os
 import socket
@@ -56,6 +57,15 @@ def test_another_certificate_gets_no_token(live: Live, tmp_path: Path, caplog: p
             live.daemon(fingerprint=fingerprint).want_engines("a", 1)
         assert TOKEN not in str(caught.value) + caplog.text
     assert not live.saved and "PUT" not in caplog.text
+
+
+def test_the_cookie_of_the_dashboard_never_goes_in_clear(live: Live) -> None:
+    connection = tls.PinnedConnection(*live.address, live.web.fingerprint, 10)
+    headers = {"Content-Type": "application/json", "Origin": live.url}
+    connection.request("POST", "/api/v1/login", json.dumps({"token": TOKEN}), headers)
+    cookie = connection.getresponse().headers["Set-Cookie"]
+    connection.close()
+    assert "; Secure" in cookie and "; HttpOnly" in cookie
 
 
 def test_plain_http_is_not_answered(live: Live) -> None:
