@@ -99,15 +99,6 @@ def test_old_protocols_are_refused(live: Live) -> None:
         context.wrap_socket(connection)
 
 
-def test_the_cookie_of_the_page_is_for_tls_only(live: Live, identity: tls.Identity) -> None:
-    connection = tls.PinnedConnection(*live.address, identity.fingerprint, 10)
-    form = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded", "Origin": live.url}
-    connection.request("POST", "/", f"token={TOKEN}", form)
-    response = connection.getresponse()
-    assert response.status == 303 and "; Secure" in response.headers["Set-Cookie"]
-    connection.close()
-
-
 def test_with_tls_any_address_may_be_listened_on(tmp_path: Path, identity: tls.Identity) -> None:
     live = Live(tmp_path, identity=identity, ip="0.0.0.0")
     try:
