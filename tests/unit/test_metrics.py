@@ -186,6 +186,47 @@ def test_promtool_likes_the_metrics_and_the_alerts(story: Counted) -> None:
         assert done.returncode == 0 and not done.stderr, (done.stdout, done.stderr)
 
 
+RULES_TEST = """
+rule_files: ["{alerts}"]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {{series: 'up{{job="ipymesos", instance="killed"}}', values: "1x9 0x30"}}
+      - {{series: 'ipymesos_stopping{{job="ipymesos", instance="killed"}}', values: "0x9 _x30"}}
+      - {{series: 'up{{job="ipymesos", instance="stopped"}}', values: "1x9 0x30"}}
+      - {{series: 'ipymesos_stopping{{job="ipymesos", instance="stopped"}}', values: "0x8 1 _x30"}}
+      - {{series: 'ipymesos_tasks_ended_total{{instance="a", kind="engine", cause="signal"}}', values: "0+5x30"}}
+      - {{series: 'ipymesos_tasks_ended_total{{instance="a", kind="engine", cause="asked"}}', values: "0+99x30"}}
+      - {{series: 'ipymesos_incomplete_seconds{{instance="a", group="engines"}}', values: "0+60x30"}}
+    promql_expr_test:
+      - expr: ALERTS{{alertname="IpymesosSchedulerGone", alertstate="firing"}}
+        eval_time: 20m
+        exp_samples:
+          - labels: 'ALERTS{{alertname="IpymesosSchedulerGone", alertstate="firing", instance="killed", job="ipymesos", severity="warning"}}'
+            value: 1
+      - expr: ALERTS{{alertname="IpymesosEnginesDie"}}
+        eval_time: 20m
+        exp_samples:
+          - labels: 'ALERTS{{alertname="IpymesosEnginesDie", alertstate="firing", cause="signal", instance="a", severity="warning"}}'
+            value: 1
+      - expr: count(ALERTS{{alertname="IpymesosWaiting"}}) or vector(0)
+        eval_time: 10m
+        exp_samples: [{{labels: "{{}}", value: 0}}]
+      - expr: count(ALERTS{{alertname="IpymesosWaiting", alertstate="firing"}})
+        eval_time: 11m
+        exp_samples: [{{labels: "{{}}", value: 1}}]
+"""  # noqa: E501
+
+
+@needs_prometheus
+def test_when_the_alerts_fire(tmp_path: Path) -> None:
+    rules = tmp_path / "test.yml"
+    rules.write_text(RULES_TEST.format(alerts=MONITORING / "alerts.yml"))
+    done = subprocess.run([PROMTOOL, "test", "rules", rules], capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+
+
 def test_the_alerts_ask_for_what_there_is(story: Counted) -> None:
     text = (MONITORING / "alerts.yml").read_text()
     expressions = re.findall(r"^ +expr: (.+)$", text, re.MULTILINE)
