@@ -190,8 +190,8 @@ def main() -> None:
         Result(
             "work",
             "Work",
-            f"What a cluster of {FEW} engines ({MANY} for %px) takes for it; the many tasks are {int(TASKS * share)} at "
-            "once. In the second table more than 1 means that ipymesos is faster.",
+            f"What a cluster of {FEW} engines ({MANY} for %px) takes for it; the many tasks are {int(TASKS * share)}. "
+            "In the second table more than 1 means that ipymesos is faster.",
             (
                 Table("Time", ("work", *SIDES), rows),
                 Table("Speed beside the local launcher's", ("work", *PAIRS), compared),

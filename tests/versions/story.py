@@ -174,8 +174,8 @@ class Story:
     def controller_killed(self) -> None:
         """Engines move to another one, with their namespaces, and so does the client, with what it waits for."""
         port = json.loads(Path(self.cluster.controller.connection_files["client"]).read_text())["registration"]
-        listening = {c.pid for c in psutil.net_connections("tcp4") if c.status == "LISTEN" and c.laddr[1] == port}
-        hub = next(p for p in map(psutil.Process, filter(None, listening)) if p.ppid() not in listening)
+        listening = next(c.pid for c in psutil.net_connections("tcp4") if c.status == "LISTEN" and c.laddr[1] == port)
+        hub = psutil.Process(os.getsid(listening))  # the controller leads a session, in which its schedulers are
         family = [hub, *hub.children(recursive=True)]
         work = self.client[:].apply_async(lambda: __import__("time").sleep(2) or 42)
         time.sleep(0.5)
