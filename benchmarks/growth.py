@@ -11,20 +11,20 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ipymesos import mesos
 from ipymesos.connection import Connection
 from ipymesos.core.explain import explain
 from ipymesos.core.messages import Action, EnginesWanted, Event, Ticked
-from ipymesos.core.scheduler import observe, plan, record
+from ipymesos.core.scheduler import observe_all, plan, record
 from ipymesos.daemon.store import FileStore, Saved
 
 from . import simulated
 from .report import Goal, Plot, Result, Series, Table, arguments, exponent, finish, note
 
-AT_ONCE = 100  # updates that a turn of the daemon sees when many come: what the driver reads with one recv()
+AT_ONCE = 100  # updates that the driver reads with one recv(): the least that a turn sees when many come
 PHASES = (
     "offers read",
     "planned",
@@ -76,15 +76,19 @@ class Life:
         return event
 
     def hear(self, records: Iterable[bytes]) -> None:
-        for some in batches(records, AT_ONCE):
-            self.write(self.turn([self.read(record) for record in some]))
+        """Each turn sees what could be read while the one before it went on."""
+        rest, at_once = iter(records), AT_ONCE
+        while some := list(itertools.islice(rest, at_once)):
+            began = time.process_time()
+            events = [self.read(record) for record in some]
+            middle = time.process_time()
+            self.write(self.turn(events))
+            at_once = max(AT_ONCE, int(len(some) * (time.process_time() - middle) / (middle - began)))
 
-    def turn(self, events: Iterable[Event]) -> list[Action]:
+    def turn(self, events: Sequence[Event]) -> list[Action]:
         """As daemon/owner.py takes one."""
         self.now += 1.0
-        state = self.state
-        for event in events:
-            state = observe(state, event, self.now)
+        state = observe_all(self.state, events, self.now)
         actions = plan(state, self.now)
         acted = record(state, actions, self.now)
         if acted.cluster is not self.state.cluster:
@@ -95,12 +99,6 @@ class Life:
     def write(self, actions: Iterable[Action]) -> None:
         for action in actions:
             json.dumps(mesos.call(action, self.state.cluster, lambda task: b"x" * 400, lambda task: {}))
-
-
-def batches(items: Iterable[bytes], n: int) -> Iterator[list[bytes]]:
-    iterator = iter(items)
-    while some := list(itertools.islice(iterator, n)):
-        yield some
 
 
 def main() -> None:
@@ -126,7 +124,7 @@ def main() -> None:
             "growth",
             "Cost as a cluster grows",
             "The life of N engines on N agents, without Mesos: one event with all offers, the launches, every engine's"
-            " updates to RUNNING (a hundred in each turn of the daemon), an idle second, the end of all of them.",
+            " updates to RUNNING, an idle second, the end of all of them.",
             (Table("", columns, rows),),
             (
                 Plot(

@@ -251,6 +251,10 @@ class Agent:
     active: bool = True  # False: away for a moment, or drained
 
 
+class Draft(dict[str, Task]):
+    """Tasks that nobody but the one who changes them has seen: they need not be copied for each change."""
+
+
 @dataclass(frozen=True)
 class Cluster:
     """The durable half. Frozen: whoever holds one may keep it."""
@@ -274,10 +278,20 @@ class Cluster:
     def group(self, name: str) -> list[Task]:
         return list(self._hubs if name == CONTROLLER else self._groups.get(name, ()))
 
-    def with_tasks(self, tasks: Mapping[str, Task], group: str) -> Cluster:
-        """With other tasks, of which only those of one group are others."""
+    def with_task(self, task: Task) -> Cluster:
+        """With a task that is new, or other than before."""
+        tasks = self.tasks if isinstance(self.tasks, Draft) else dict(self.tasks)
+        tasks[task.id] = task
+        return self._with(tasks, task)
+
+    def without_task(self, task: Task) -> Cluster:
+        tasks = self.tasks if isinstance(self.tasks, Draft) else dict(self.tasks)
+        del tasks[task.id]
+        return self._with(tasks, task)
+
+    def _with(self, tasks: Mapping[str, Task], changed: Task) -> Cluster:
         after = replace(self, tasks=tasks)
-        if group != CONTROLLER:
+        if changed.group != CONTROLLER:
             after.__dict__["_hubs"] = self._hubs
         return after
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ from .messages import (
     Ticked,
     Updated,
 )
-from .model import CONTROLLER, Drain, EngineSet, Everything, Exit, Load, Place, Queues, Session, State, Task
+from .model import CONTROLLER, Draft, Drain, EngineSet, Everything, Exit, Load, Place, Queues, Session, State, Task
 
 # Mesos' task states (mesos.proto, TaskState) and what they make of a task that we know. None: it has ended.
 TRANSITIONS: dict[str, State | None] = {
@@ -52,6 +52,17 @@ TRANSITIONS: dict[str, State | None] = {
 EXITS_KEPT = 50
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+def observe_all(state: Everything, events: Sequence[Event], now: float) -> Everything:
+    """As observe() for one after the other, without a copy of all tasks for each: thousands may come at once."""
+    if len(events) > 1:
+        state = state.with_cluster(tasks=Draft(state.cluster.tasks))
+    for event in events:
+        state = observe(state, event, now)
+    if isinstance(state.cluster.tasks, Draft):
+        state = state.with_cluster(tasks=dict(state.cluster.tasks))
+    return state
 
 
 def observe(state: Everything, event: Event, now: float) -> Everything:
@@ -173,7 +184,7 @@ def _updated(state: Everything, event: Updated, now: float) -> Everything:
         controller=event.controller or task.controller,
         message=event.message,
     )
-    state = replace(state, cluster=state.cluster.with_tasks({**state.cluster.tasks, task.id: moved}, task.group))
+    state = replace(state, cluster=state.cluster.with_task(moved))
     if target is State.RUNNING and task.state is not State.RUNNING and not task.doomed:
         troubles = _but(state.cluster.troubles, task.agent_id)
         state = state.with_cluster(proven=state.cluster.proven | {task.group}, troubles=troubles)
@@ -202,10 +213,8 @@ def _ended(state: Everything, task: Task, event: Updated, now: float) -> Everyth
         framework_id=cluster.framework_id,
         executor_id=task.executor_id,
     )
-    tasks = _but(cluster.tasks, task.id)
-    state = replace(state, cluster=cluster.with_tasks(tasks, task.group))
-    state = state.with_cluster(exits=(*cluster.exits, end)[-EXITS_KEPT:])
-    if not any(other.executor_id == task.executor_id for other in tasks.values()):
+    state = replace(state, cluster=cluster.without_task(task)).with_cluster(exits=(*cluster.exits, end)[-EXITS_KEPT:])
+    if not any(other.executor_id == task.executor_id for other in state.cluster.tasks.values()):
         session = state.session
         state = state.with_session(
             empty_executors=(*session.empty_executors, (task.executor_id, task.agent_id)),

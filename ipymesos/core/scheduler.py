@@ -18,8 +18,8 @@ What always holds, and is checked by tests/property against a small Mesos:
 * offers are suppressed when nothing is missing, and revived when something is.
 """
 
-from .observe import observe
+from .observe import observe, observe_all
 from .plan import plan
 from .record import record
 
-__all__ = ["observe", "plan", "record"]
+__all__ = ["observe", "observe_all", "plan", "record"]

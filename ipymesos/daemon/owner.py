@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from ..core.messages import Action, Event
 from ..core.model import Cluster, Everything
-from ..core.scheduler import observe, plan, record
+from ..core.scheduler import observe_all, plan, record
 from ..errors import StoreError
 from .clock import SteadyClock
 
@@ -96,9 +96,7 @@ class Owner:
         events, self._inbox = self._inbox, []
         before, now = self.state, self.clock()
         try:
-            state = before
-            for event in events:
-                state = observe(state, event, now)
+            state = observe_all(before, events, now)
             actions = plan(state, now)
             acted, trouble = record(state, actions, now), self.trouble
             if self._keep(acted.cluster) or state.cluster.stopping:
