@@ -12,13 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..bars import Bar, Progress
 from ..config import MesosOptions
 from ..errors import AlreadyRunning, ConfigError, NotRunning
 from ..paths import Paths
 from .arguments import add_where, daemon, engines
 from .options import add_options, chosen_options, locate_profile
-from .telling import BesideBar, Events, Teller, add_output, own
+from .telling import add_output
 
 DESCRIPTION = """\
 Start a cluster: register with Mesos, launch the controller and, with -n, engines. Stays in the foreground and says
@@ -83,6 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def telling(arguments: argparse.Namespace, paths: Paths, launched: bool) -> contextlib.AbstractContextManager[object]:
     """How it says what happens: lines of a log, in a terminal with a bar below them, or events as JSON."""
+    from ..bars import Bar, Progress  # this and App above take long: a private Mesos boots meanwhile
+    from .telling import BesideBar, Events, Teller, own
+
     bar = Bar("" if launched or arguments.output == "json" else None, leave=False)
     log_to_streams(arguments.verbose, launched, BesideBar if bar.where else logging.StreamHandler)
     if (events := None if launched else Events.of(arguments)) is not None:

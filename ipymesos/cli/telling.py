@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 
 from ..client import Daemon
-from ..daemon import journal
 from ..daemonfile import DaemonFile
 from ..errors import NotRunning
 from ..paths import Paths
@@ -36,7 +35,10 @@ class Events:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._last = max((event["seq"] for event in journal.read(path)), default=0)
+        from ..daemon import journal
+
+        self._read = journal.read
+        self._last = max((event["seq"] for event in self._read(path)), default=0)
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Events | None:
@@ -49,9 +51,9 @@ class Events:
     def show(self, daemon: Daemon | None, timeout: float = 0.0) -> None:
         """Those that are new, for which it waits `timeout` seconds; without a scheduler, those that it has left."""
         try:
-            new = journal.read(self._path) if daemon is None else daemon.events(self._last, timeout)
+            new = self._read(self._path) if daemon is None else daemon.events(self._last, timeout)
         except NotRunning:
-            new = journal.read(self._path)
+            new = self._read(self._path)
         for event in new:
             if event["seq"] > self._last:
                 self._last = event["seq"]

@@ -10,6 +10,7 @@ printed, logged and shown. `Session` is what one connection to a master told us:
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -97,6 +98,10 @@ class Container:
     parameters: tuple[tuple[str, str], ...] = ()  # docker run's own options
     shm_size: int = 0  # MB of /dev/shm; 0 = the containerizer's default
     user: str = ""
+
+    def line(self, arguments: str) -> str:
+        """For a shell, of the executor as a process: who else would put its output into the sandbox?"""
+        return f"exec {shlex.quote(self.python)} -m ipymesos_executor {arguments} >stdout 2>stderr"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import shlex
 import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ..config import MesosOptions
+from ..core.model import Container
 from ..errors import MesosError
 from ..local import LocalFleet, LocalMesos, LocalMesosError, Warm
-from ..mesos.launch import EXECUTOR, SHELL_LINE
 
 log = logging.getLogger("ipymesos.daemon")
 T = TypeVar("T")
@@ -97,9 +96,9 @@ def _warm(options: MesosOptions) -> Warm | None:
     """Executors that are processes share what they import: nothing else takes so long as that."""
     if options.container_kind != "process":
         return None
-    python = options.python or sys.executable
-    begin, end = SHELL_LINE.split("%s")
-    return Warm((python, "-m", "ipymesos_executor.warm"), f"{begin}{shlex.join([python, *EXECUTOR])} ", end)
+    container = Container(python=options.python or sys.executable)
+    begin, _, end = container.line("\0").partition("\0")
+    return Warm((container.python, "-m", "ipymesos_executor.warm"), begin, end)
 
 
 async def in_thread(function: Callable[..., T], *args: object) -> T:

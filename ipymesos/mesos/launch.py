@@ -16,8 +16,6 @@ from .resources import resources
 
 Json = dict[str, Any]
 
-EXECUTOR = ("-m", "ipymesos_executor")  # for a Python
-SHELL_LINE = "exec %s >stdout 2>stderr"
 GRACE = 5.0  # seconds between asking a controller, or an executor, to end and making it
 
 
@@ -60,7 +58,7 @@ def executor_info(task: Task, cluster: Cluster) -> Json:
         "name": f"{cluster.name}: {task.group}",
         "source": "ipymesos",
         "resources": resources(task.executor_pieces),
-        "command": _command(container, [*EXECUTOR, *arguments]),
+        "command": _command(container, arguments),
         "shutdown_grace_period": nanoseconds(GRACE),
     }
     if container.kind == "docker":
@@ -77,16 +75,15 @@ def nanoseconds(seconds: float) -> Json:
 
 def _command(container: Container, arguments: list[str]) -> Json:
     command: Json
+    program = ["-m", "ipymesos_executor", *arguments]
     if container.kind == "docker":
         # The image's program gets [value] + arguments: no argv[0] among them (docker-containerizer.md).
-        command = {"shell": False, "value": container.python, "arguments": arguments}
+        command = {"shell": False, "value": container.python, "arguments": program}
     elif container.kind == "mesos":
         # Here argv[0] is among them (mesos/launch.cpp).
-        command = {"shell": False, "value": container.python, "arguments": [container.python, *arguments]}
+        command = {"shell": False, "value": container.python, "arguments": [container.python, *program]}
     else:
-        # Where the agent has no IO switchboard nobody else would put the output into the sandbox.
-        line = shlex.join([container.python, *arguments])
-        command = {"shell": True, "value": SHELL_LINE % line}
+        command = {"shell": True, "value": container.line(shlex.join(arguments))}
     if container.environment:
         variables = [{"name": name, "value": value} for name, value in container.environment]
         command["environment"] = {"variables": variables}
