@@ -384,7 +384,7 @@ class Session:
     agents: tuple[Agent, ...] | None = None  # None until the master told us
     agents_hidden: str = ""  # why the master does not tell
     agents_asked_at: float | None = None
-    unacknowledged: tuple[tuple[str, str, str], ...] = ()  # task, agent, uuid
+    unacknowledged: Mapping[tuple[str, str, str], None] = field(default_factory=dict)  # task, agent, uuid, in order
     unknown: Mapping[str, str] = field(default_factory=dict)  # task -> agent: alive, and not ours to keep
     empty_executors: tuple[tuple[str, str], ...] = ()  # executor, agent: its last task has ended
     unconfirmed: frozenset[str] = frozenset()  # tasks the master has not yet spoken of on this connection

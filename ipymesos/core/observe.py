@@ -164,7 +164,7 @@ def _updated(state: Everything, event: Updated, now: float) -> Everything:
     if event.uuid:
         receipt = (event.task_id, event.agent_id, event.uuid)
         if receipt not in state.session.unacknowledged:
-            state = state.with_session(unacknowledged=(*state.session.unacknowledged, receipt))
+            state = state.with_session(unacknowledged={**state.session.unacknowledged, receipt: None})
     if event.state not in TRANSITIONS:
         return state
     target = TRANSITIONS[event.state]
@@ -173,7 +173,8 @@ def _updated(state: Everything, event: Updated, now: float) -> Everything:
         unknown = state.session.unknown
         unknown = _but(unknown, event.task_id) if target is None else {**unknown, event.task_id: event.agent_id}
         return state.with_session(unknown=unknown)
-    state = state.with_session(unconfirmed=state.session.unconfirmed - {task.id})
+    if task.id in state.session.unconfirmed:
+        state = state.with_session(unconfirmed=state.session.unconfirmed - {task.id})
     if target is None:
         return _ended(state, task, event, now)
     moved = replace(

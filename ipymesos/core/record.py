@@ -53,8 +53,8 @@ def record(state: Everything, actions: Sequence[Action], now: float) -> Everythi
                 session = replace(session, gone=gone)
             case AcceptInverse():
                 session = replace(session, inverse_offers={})
-            case Acknowledge():
-                session = replace(session, unacknowledged=())
+            case Acknowledge() if session.unacknowledged:  # one is all
+                session = replace(session, unacknowledged={})
             case ShutdownExecutor():
                 session = replace(session, empty_executors=())
             case Suppress():
