@@ -56,6 +56,7 @@ class Studio:
                 yield eventually(lambda: self.found(name), 60)
             finally:
                 process.terminate()
+                process.wait(60)
 
     def command(self, *arguments: str) -> None:
         self.started = [sys.executable, "-m", "ipymesos", *arguments]
@@ -72,16 +73,19 @@ class Studio:
         self.page.go(f"{daemon.url}/#code={daemon.login_code()}")
         eventually(lambda: self.page.text("#live") == "Live", 60)
 
-    def take(self, state: str) -> None:
-        for where, size in SHOTS.items():
-            self.page.size(*size)
+    def take(self, state: str, *sizes: str) -> None:
+        """The pictures of a state, or those of these sizes only."""
+        taken = []
+        for where in sizes or SHOTS:
+            self.page.size(*SHOTS[where])
             for theme in ("light", "dark"):
                 self.page.theme(theme)
                 self.page.run("window.scrollTo(0, 0)")
-                path = FOLDER / f"{state}-{where}-{theme}.png"
-                self.page.picture(path)
-                shrink(path)
-                print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+                taken.append(FOLDER / f"{state}-{where}-{theme}.png")
+                self.page.picture(taken[-1])
+        for path in taken:
+            shrink(path)
+            print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
         self.page.size(*DESK)
 
 
@@ -103,10 +107,11 @@ def empty(studio: Studio) -> None:
 
 
 def starting(studio: Studio) -> None:
-    with studio.cluster("-n", "12") as daemon:
-        studio.look(daemon)
-        eventually(lambda: studio.page.attributes("#map button.square", "data-look").count("coming") > 4, 60, 0.01)
-        studio.take("starting")
+    for where in SHOTS:  # it doesn't last long enough for all
+        with studio.cluster("-n", "12") as daemon:
+            studio.look(daemon)
+            eventually(lambda: studio.page.attributes("#map button.square", "data-look").count("coming") > 4, 60, 0.01)
+            studio.take("starting", where)
 
 
 def running(studio: Studio) -> None:

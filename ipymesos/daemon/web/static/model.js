@@ -73,7 +73,9 @@ export class Model {
     if (task.state === "ending" || task.state === "killing") return "ending";
     if (task.state === "unreachable") return "lost";
     if (task.state !== "running") return "coming";
-    if (task.group !== "controller" && task.controller !== this.cluster.controller.task) return "moving";
+    const home = this.cluster.controller; // without it nobody can use an engine
+    if (task.group !== "controller" && task.controller !== home.task) return "moving";
+    if (home.state !== "running") return "coming";
     return this.loads.get(task.task)?.works ? "busy" : "idle";
   }
 

@@ -70,7 +70,7 @@ function draw(svg, values) {
   const most = Math.max(1e-9, ...values.map((value) => value ?? 0));
   const step = 100 / 59, left = 100 - step * (values.length - 1);
   const points = values.map((value, i) => `${(left + i * step).toFixed(1)} ${(23 - 21 * ((value ?? 0) / most)).toFixed(1)}`);
-  const line = points.length > 1 ? `M${points.join("L")}` : "";
+  const line = points.length > 1 && most > 1e-6 ? `M${points.join("L")}` : "";
   attribute(svg.lastChild, "d", line);
   attribute(svg.firstChild, "d", line && `${line}V24H${left.toFixed(1)}Z`);
 }
@@ -141,7 +141,7 @@ function updateController(element, item, model) {
   text(element.children[0].children[1], item.state);
   attribute(element.children[0].children[1], "data-look", look(item.state));
   const ports = item.ports.length ? `, ports ${item.ports[0]}–${item.ports[item.ports.length - 1]}` : "";
-  const used = load ? ` · ${percent(load.cpu)} CPU, ${megabytes(load.memory)}` : "";
+  const used = load ? ` · ${load.cpu === null ? "" : `${percent(load.cpu)} CPU, `}${megabytes(load.memory)}` : "";
   text(element.children[1], item.task ? `on ${item.agent} (${item.host}${ports})${used}` : "not launched yet");
   text(element.children[2], item.state === "running" ? "" : item.message);
 }
