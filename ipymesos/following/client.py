@@ -159,6 +159,7 @@ class Client(ipyparallel.Client):
         if future is None:
             return None
         pending = Pending(stream, message, list(kwargs.get("buffers") or ()), kwargs.get("ident"), {msg_id: future})
+        pending.tracked = bool(kwargs.get("track"))
         if kind in QUERIES and socket is self._query_socket:
             return pending
         if kind not in ("apply_request", "execute_request"):

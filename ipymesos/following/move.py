@@ -207,7 +207,7 @@ class Mover:
         """Keep a new request; whether it may be sent by whoever made it, now."""
         self.book.add(pending)
         if self.resend or self.move is not None:
-            pending.keep()
+            pending.keep(self.client.session.copy_threshold)
         if pending.kind is not None and self.move is not None:
             pending.held = True
             self.tick()

@@ -32,6 +32,7 @@ class Pending:
     refused: int = 0  # how often a scheduler has called it impossible for the engine that has begun it
     patient: bool = False  # has an end been heard of that may be a move?
     retries: int = 0
+    tracked: bool = False  # may its owner ask whether it was sent?
 
     @property
     def msg_id(self) -> str:
@@ -60,9 +61,12 @@ class Pending:
             self.retries -= 1  # the scheduler has used one
         self.started = engine
 
-    def keep(self) -> None:
-        """Copy what its owner may change once we have said that it was sent."""
-        self.buffers = [_kept(buffer) for buffer in self.buffers]
+    def keep(self, copied: int) -> None:
+        """Copy what its owner may change, as far as ipyparallel allows that before the answer: what was sent as a copy,
+        having less than `copied` bytes, and what we may be asked about, whether it was sent.
+        """
+        if self.tracked or all(memoryview(buffer).nbytes < copied for buffer in self.buffers):
+            self.buffers = [_kept(buffer) for buffer in self.buffers]
 
 
 def _kept(buffer: Any) -> Any:

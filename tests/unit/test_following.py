@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ipymesos.following.address import Address, ConnectionFile
+from ipymesos.following.pending import Pending
 from ipymesos.following.plan import Done, Lose, Request, Send, needs, plan, rebase
 from ipymesos.paths import write_private
 
@@ -170,3 +171,11 @@ def test_what_is_no_connection_file_is_passed_over_until_it_is_one(tmp_path: Pat
     path.write_text(json.dumps(INFO))
     os.utime(path)
     assert file.changed() == Address.read(INFO)
+
+
+def test_big_arrays_are_not_copied_unless_their_owner_may_know_when_they_are_sent() -> None:
+    small, big = bytearray(10), bytearray(100)
+    for buffers, tracked, copied in (([small], False, True), ([small, big], False, False), ([big], True, True)):
+        pending = Pending(None, {}, list(buffers), None, {}, tracked=tracked)
+        pending.keep(copied=50)
+        assert [type(kept) for kept in pending.buffers] == [bytes if copied else bytearray] * len(buffers)
