@@ -51,7 +51,7 @@ class Desk:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("ipython")
     profile = folder / "profile_default"
-    with LocalMesos(agents=2, resources=("cpus:3;mem:4000", "cpus:1;mem:4000")) as mesos, browser() as page:
+    with browser() as page, LocalMesos(agents=2, resources=("cpus:3;mem:4000", "cpus:1;mem:4000")) as mesos:
         environment = {**os.environ, "IPYTHONDIR": str(folder), "IPYMESOS_MASTER": mesos.master}
         start = [sys.executable, "-m", "ipymesos", "start", "-n", str(N), *OPTIONS]
         with subprocess.Popen(start, env=environment, stderr=subprocess.DEVNULL) as process:
