@@ -46,7 +46,7 @@ Where the cluster is looked for: --profile NAME, or --profile-dir DIRECTORY, and
 several. The exit code is 0 when all went well; 1: something else than what follows, 2: an option makes no sense, 3: the
 state can't be kept, 4: trouble with the master, 5: it can't be reached, 6: it doesn't let us in, 7: it refuses the
 framework, 8: it has removed it, 9: the controller or the engines can't be launched, 10: already running, 11: not
-running, 130: interrupted.
+running, 12: a log can't be read, 130: interrupted.
 """
 
 
