@@ -18,7 +18,8 @@ from .kit import Cluster, Use, use
 from .report import Goal, Plot, Result, Series, Table, arguments, finish, note
 
 AGENT = "cpus:64;mem:200000;disk:100"  # as Mesos counts; what is really there bounds the number of engines
-ONE = 25e6  # bytes that an engine may take here
+SIZES = [62, 125, 250, 500, 1000]
+ONE = 16e6  # bytes that an engine may take here
 PATIENCE = 240.0  # seconds for all to register
 ANSWERS = 60.0  # seconds for all to answer
 BEATS = 10.0  # seconds that the heart-beats of idle engines are watched
@@ -91,8 +92,10 @@ def pss(process: psutil.Process) -> float:
 
 
 def main() -> None:
-    args = arguments(__doc__).parse_args()
-    sizes = [32, 128] if args.quick else [62, 125, 250, 500, 1000]
+    parser = arguments(__doc__)
+    parser.add_argument("n", nargs="*", type=int, help=f"engines (default: {' '.join(map(str, SIZES))})")
+    args = parser.parse_args()
+    sizes = args.n or ([32, 128] if args.quick else SIZES)
     free = psutil.virtual_memory().available
     left_out = [n for n in sizes if n * ONE > free]
     made = [arrive(n) for n in sizes if n not in left_out]
