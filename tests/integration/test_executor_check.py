@@ -9,7 +9,9 @@ from typing import Any
 
 import ipyparallel
 import zmq
-from ipymesos_executor import __version__, check
+from ipymesos_executor import __version__, check, logs
+
+from tests.helpers import eventually
 
 from .executor_kit import Zygote, free_ports
 
@@ -46,3 +48,15 @@ def test_what_is_incomplete_is_no_check() -> None:
     assert check.complete(good)
     for name, value in (("listen", None), ("listen", ["a"]), ("listen", ["a", 70000]), ("word", 1), ("reach", [1])):
         assert not check.complete({**good, name: value}), name
+
+
+def test_a_log_that_grows_without_end_is_shortened(tmp_path: Path) -> None:
+    with Zygote("engines", tmp_path) as zygote:
+        zygote.start("a", payload(free_ports(1)[0]))
+        zygote.expect("checked", "a")
+        log = tmp_path / "a.log"
+        with open(log, "ab") as talk:
+            talk.write(b"the same again\n" * (logs.LARGEST // 10))
+        eventually(lambda: log.stat().st_size < 2 * logs.KEPT)
+        lines = log.read_bytes().splitlines()
+        assert lines[0] + b"\n" == logs.CUT % (logs.LARGEST >> 20) and set(lines[1:]) == {b"the same again"}
