@@ -49,9 +49,7 @@ def select(listing: dict[str, Any], words: Sequence[str] = (), engine_set: str =
 
     Without a word the scheduler, the controller, and the engines that ended lately without being asked to.
     """
-    engines = [
-        log for log in listing["logs"] if log["group"] != CONTROLLER and engine_set in ("", log["group"])
-    ]  # fmt: skip
+    engines = [log for log in listing["logs"] if log["group"] != CONTROLLER and engine_set in ("", log["group"])]
     if engine_set and not engines:
         raise ConfigError(f"--set: no engine set {engine_set!r} has any log")
     living = [log["task"] for log in engines if log["state"] != "ended"]

@@ -105,7 +105,7 @@ def _on_agents(
         if seen.found is None:
             yield _came_to_nothing(seen, containers[0], patience)
             return
-        yield from _versions(seen, options) if not number else ()
+        yield from _versions(seen, options, containers[0]) if not number else ()
         reached[f"{room.hostname} ({room.agent_id.rpartition('-')[2]})"] = dict(seen.found.get("reached", {}))
         clocks[room.hostname] = float(seen.found.get("time", seen.at)) - seen.at
         bad = judge_task.listening(f"{task.ip}:{task.ports[0]}", str(seen.found.get("listening", "")))
@@ -120,10 +120,10 @@ def _on_agents(
         yield from _other_image(options, trial, patience, containers[1])
 
 
-def _versions(seen: Seen, options: MesosOptions) -> Iterator[Finding]:
+def _versions(seen: Seen, options: MesosOptions, container: Container) -> Iterator[Finding]:
     assert seen.found is not None
     here = judge_task.Here(platform.python_version(), version("ipyparallel"), __version__)
-    yield ok("task", f"ran on {seen.task.hostname}")
+    yield ok("task", f"ran on {seen.task.hostname}{f' in {container.image}' if container.image else ''}")
     yield from judge_task.versions(seen.found, here, options.curve, options.check_python)
     yield judge.disk("sandbox", f"for sandboxes on {seen.task.hostname}", int(seen.found.get("disk", 0)), 9)
 
@@ -146,4 +146,4 @@ def _other_image(options: MesosOptions, trial: Trial, patience: float, container
     if seen.found is None:
         yield _came_to_nothing(seen, container, patience)
     else:
-        yield from _versions(seen, options)
+        yield from _versions(seen, options, container)

@@ -62,10 +62,10 @@ class Files:
         """At most `length` bytes (and PIECE) from `offset`."""
         if not sandbox.endpoint:
             raise Unreadable("its agent has not said where it answers")
-        query = urllib.parse.urlencode(
-            {"path": sandbox.path(name), "offset": offset, "length": min(length, PIECE)} if offset >= 0
-            else {"path": sandbox.path(name), "offset": -1}
-        )  # fmt: skip
+        asked: dict[str, str | int] = {"path": sandbox.path(name), "offset": offset}
+        if offset >= 0:  # -1 asks for the length only
+            asked["length"] = min(length, PIECE)
+        query = urllib.parse.urlencode(asked)
         where = f"the agent at {sandbox.endpoint}"
         try:
             status, body = self._get(sandbox.endpoint, f"/files/read?{query}")

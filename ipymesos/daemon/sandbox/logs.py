@@ -50,9 +50,7 @@ class Logs:
         text, piece = whole(piece)
         return {**about, "stream": stream, "offset": piece.offset, "next": piece.next, "text": text}
 
-    def _piece(
-        self, source: Source | None, stream: str, offset: int | None, length: int, tail: int | None
-    ) -> Piece:  # fmt: skip
+    def _piece(self, source: Source | None, stream: str, offset: int | None, length: int, tail: int | None) -> Piece:
         if source is None:
             return self._own(offset, length, tail)
         name = source.file(stream)

@@ -47,9 +47,7 @@ def of(cluster: Cluster, thing: Task | Exit) -> Source:
     else:
         sandbox = Sandbox(thing.endpoint, cluster.framework_id, thing.executor_id)
         task, state, at, asked = thing.id, thing.state.value, thing.since, thing.doomed
-    return Source(
-        task, thing.group, thing.engine_id, thing.hostname, thing.agent_id, state, at, sandbox, asked
-    )  # fmt: skip
+    return Source(task, thing.group, thing.engine_id, thing.hostname, thing.agent_id, state, at, sandbox, asked)
 
 
 def sources(cluster: Cluster) -> list[Source]:
