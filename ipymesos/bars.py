@@ -5,6 +5,7 @@ One bar for all of it, which says what is being waited for at the moment, and wh
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import sys
@@ -195,8 +196,10 @@ class Progress:
     def __enter__(self) -> Progress:
         if self.bar.where:
             cell = contextvars.copy_context().run  # where a notebook's output belongs
-            self._thread = threading.Thread(target=cell, args=(self._run,), name="ipymesos-progress", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=cell, args=(self._run,), name="ipymesos-progress", daemon=True)
+            with contextlib.suppress(RuntimeError):  # an interpreter that ends, and stops a cluster, starts none
+                thread.start()
+                self._thread = thread
         return self
 
     def __exit__(

@@ -7,7 +7,6 @@ from html import escape
 from typing import Any
 
 from .client import Daemon
-from .core.reasons import span
 from .errors import NotRunning
 
 RULE = "border-left:3px solid rgba(128,128,128,.5);padding:.1em .8em;margin:.4em 0"
@@ -55,6 +54,8 @@ class Explanation:
 
 def group_html(group: dict[str, Any]) -> str:
     """One group; readable on light and dark pages, since it has no colours of its own."""
+    from .core.reasons import span  # and with it much of the core, of which launchers have no use
+
     name = "controller" if group["group"] == "controller" else f"engine set {group['group']}"
     coming = f", {group['coming']} coming" if group["coming"] else ""
     lines = [
