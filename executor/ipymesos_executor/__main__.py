@@ -8,6 +8,8 @@ import resource
 import socket
 import sys
 
+DESCRIPTORS = 1 << 16  # as far as the hard limit allows
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ipymesos_executor", description=__doc__, allow_abbrev=False)
@@ -19,6 +21,10 @@ def main() -> int:
     # A core dump would land in the sandbox, which the agent serves, with every key in it.
     # The hard limit stays, for whoever needs one.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    # A controller's processes have descriptors for each engine of the cluster, a zygote for each of its own: 1,024,
+    # which is usual, are too few for a thousand engines.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, DESCRIPTORS)), hard))
     ours, zygotes = socket.socketpair()
     # First of all, while there is one thread and nothing but the standard library: everything is forked from there.
     pid = os.fork()
