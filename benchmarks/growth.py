@@ -56,7 +56,7 @@ class Life:
         self.timed("why it waits", lambda: explain(self.state, self.now))
         starting, running = (list(simulated.updates(tasks, state)) for state in ("TASK_STARTING", "TASK_RUNNING"))
         self.timed("updates to running", lambda: self.hear([*starting, *running]))
-        self.timed("an idle second", lambda: self.turn([Ticked()]))
+        self.timed("an idle second", lambda: (self.turn([Ticked()]), explain(self.state, self.now)))
         self.turn([EnginesWanted(simulated.ENGINES, 0)])
         ends = list(simulated.updates(tasks[1:], "TASK_KILLED"))
         self.timed("ended", lambda: self.hear(ends))
