@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,25 @@ def test_all_is_well_on_two_agents(mesos: LocalMesos, tmp_path: Path) -> None:
     assert found["version"]["said"] == f"Mesos {mesos.version}"
     assert found["offers"]["said"].startswith("2 agents offered")
     assert " and 127.0.0.1 (S" in found["agents"]["said"], found["agents"]
+    nothing_left(mesos, profile)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_when_it_is_interrupted(mesos: LocalMesos, tmp_path: Path, number: signal.Signals) -> None:
+    profile = tmp_path / "profile"
+    command = [sys.executable, "-m", "ipymesos", "doctor", "--profile-dir", str(profile), "--master", mesos.master]
+    environment = {**os.environ, "IPYMESOS_SECRET": "sesame"}
+    process = subprocess.Popen(
+        [*command, "--principal", "me", "--container", "process"], env=environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        eventually(lambda: any(framework["tasks"] for framework in frameworks(mesos.master)), 60)
+        process.send_signal(number)
+        assert process.wait(60) == (130 if number == signal.SIGINT else -number)
+    finally:
+        process.kill()
+        process.wait()
+    eventually(lambda: frameworks(mesos.master) == [], 30)
     nothing_left(mesos, profile)
 
 
