@@ -192,10 +192,10 @@ class Pack:
     def task(self, engine_id: int) -> str:
         return str(next(m["task"] for m in self.engines.heard if m.get("engine_id") == engine_id))
 
-    def new_engine(self) -> int:
-        """One more; its id."""
+    def new_engine(self, *args: str) -> int:
+        """One more, with these arguments; its id."""
         self.started += 1
-        self.engines.start(f"e{self.started}", self.engine)
+        self.engines.start(f"e{self.started}", {**self.engine, "args": list(args)})
         engine_id = int(self.engines.expect("registered", f"e{self.started}")["engine_id"])
         eventually(lambda: engine_id in self.client.ids)
         return engine_id
