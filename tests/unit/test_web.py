@@ -39,6 +39,8 @@ EVERYWHERE = [
     ("DELETE", "/api/v1/engines/a"),
     ("POST", "/api/v1/engines/a/signal"),
     ("GET", "/api/v1/explain"),
+    ("GET", "/api/v1/logs"),
+    ("GET", "/api/v1/logs/0"),
     ("POST", "/api/v1/stop"),
     ("POST", "/api/v1/tasks/engine-a-1/retire"),
     ("POST", "/api/v1/login/code"),
