@@ -17,7 +17,7 @@ Json = Mapping[str, Any]
 
 UNITS = {"cpus": 1000, "mem": 1, "disk": 1, "gpus": 1}  # how many of ours are one of Mesos'
 EPSILON = 1e-6  # Mesos counts in thousandths but sends doubles: 0.3 * 1000 must become 300, not 299
-OURS = ("name", "type", "scalar", "ranges", "set")  # what a Piece says by itself
+OURS = frozenset(("name", "type", "scalar", "ranges", "set"))  # what a Piece says by itself
 # Not for us: what may be taken away again, what others use too, and disks that hold somebody's data (a persistent
 # volume, a mount disk) or whose use means more than an amount.
 UNWANTED = frozenset(("revocable", "shared", "disk"))
@@ -26,16 +26,23 @@ UNWANTED = frozenset(("revocable", "shared", "disk"))
 def pieces(resources: Iterable[Json]) -> tuple[Piece, ...]:
     """The Pieces of an offer's resources; the ones we have no use for are left out. Raises on malformed ones."""
     made: list[Piece] = []
-    former: Json = {}  # most resources of an offer are of one origin
-    origin = ""
     for resource in resources:
         rest = {key: value for key, value in resource.items() if key not in OURS}
-        if rest != former:
-            former, origin = rest, json.dumps(rest, sort_keys=True, separators=(",", ":")) if rest else ""
-        if not UNWANTED.isdisjoint(rest) or (piece := _piece(resource, rest, origin)) is None:
-            continue
-        made.append(piece)
+        if UNWANTED.isdisjoint(rest) and (piece := _piece(resource, rest, _origin(rest))) is not None:
+            made.append(piece)
     return tuple(made)
+
+
+_last: tuple[Json, str] = ({}, "")  # most resources, of an offer and of all offers, are of one origin
+
+
+def _origin(rest: Json) -> str:
+    global _last
+    known, origin = _last
+    if rest != known:
+        origin = json.dumps(rest, sort_keys=True, separators=(",", ":")) if rest else ""
+        _last = rest, origin
+    return origin
 
 
 def _piece(resource: Json, rest: Json, origin: str) -> Piece | None:
@@ -44,11 +51,11 @@ def _piece(resource: Json, rest: Json, origin: str) -> Piece | None:
     reserved = bool(rest.get("reservations")) or rest.get("role", "*") != "*"
     if name == "ports":
         ranges = merged((int(r["begin"]), int(r["end"])) for r in resource["ranges"].get("range", ()))
-        return Piece(name, ranges=ranges, origin=origin, reserved=reserved) if ranges else None
+        return Piece(name, 0, ranges, origin, reserved) if ranges else None
     if name not in UNITS:
         return None
     amount = math.floor(float(resource["scalar"]["value"]) * UNITS[name] + EPSILON)
-    return Piece(name, amount=amount, origin=origin, reserved=reserved) if amount > 0 else None
+    return Piece(name, amount, (), origin, reserved) if amount > 0 else None
 
 
 def resources(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
