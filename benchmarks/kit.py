@@ -139,14 +139,6 @@ def counters(mesos: LocalMesos) -> dict[str, int]:
     return {name: int(value) for name, value in get(mesos.master, "/metrics/snapshot", 30).items()}
 
 
-def calls(mesos: LocalMesos) -> dict[str, int]:
-    """The calls of frameworks that the master has counted, by kind."""
-    prefix = "master/messages_"
-    kinds = ("accept", "acknowledge", "decline", "kill", "revive", "suppress", "reconcile", "framework_to_executor")
-    told = counters(mesos)
-    return {kind: told.get(f"{prefix}{kind}", told.get(f"{prefix}{kind}_offers", 0)) for kind in kinds}
-
-
 def wait_for(check: Callable[[], object], seconds: float, what: str, pause: float = 0.02) -> float:
     """When `check` came true, by time.perf_counter()."""
     deadline = time.perf_counter() + seconds

@@ -48,7 +48,7 @@ def arrive(n: int) -> Arrival:
             while registered < n and time.perf_counter() - began < PATIENCE:
                 status = cluster.daemon.status()
                 registered = sum(engines["running"] for engines in status["engines"].values())
-                time.sleep(0.05)
+                time.sleep(0.2)  # not so often that it is us who keep the scheduler busy
             seconds = time.perf_counter() - began
             client = cluster.client()
             try:
