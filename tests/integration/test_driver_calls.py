@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from ipymesos.core.messages import AgentsListed, Disconnected, Subscribed
+from ipymesos.core.messages import AgentsHidden, AgentsListed, Disconnected, Subscribed
 from ipymesos.driver import Driver
 from ipymesos.driver import calls as calls_module
 from ipymesos.driver.pipe import AT_ONCE
@@ -259,8 +259,16 @@ def test_agents_are_listed() -> None:
         assert get.path == "/master/slaves" and get.headers["authorization"].startswith("Basic ")
 
 
-@pytest.mark.parametrize("answer", [refuse(403), refuse(401), refuse(404), refuse(200, "{"), refuse(200, "[]")])
-def test_agents_that_may_not_be_listed(answer: object, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_agents_that_may_not_be_listed(code: int) -> None:
+    with ScriptedMaster([stay], on_get=refuse(code)) as master, driving(master.address) as (driver, heard):
+        heard.wait(Subscribed)
+        driver.list_agents()
+        assert heard.wait(AgentsHidden).reason == f"HTTP {code} Whatever"
+
+
+@pytest.mark.parametrize("answer", [refuse(200, "{"), refuse(200, "[]")])
+def test_a_list_of_agents_that_makes_no_sense(answer: object, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with ScriptedMaster([stay], on_get=answer) as master, driving(master.address) as (driver, heard):  # type: ignore[arg-type]
         heard.wait(Subscribed)
