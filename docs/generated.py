@@ -60,19 +60,27 @@ def options() -> str:
         for name in names:
             trait = config.MesosOptions.class_traits()[name]
             kind = next(text for cls, text in TYPES if isinstance(trait, cls))
-            lines += [f"### `{name}`", "", f"*{kind}{_bounds(trait)}; default: {_default(trait)}*", "", trait.help, ""]
+            lines += [f"### `{name}`", "", f"*{kind}{_bounds(trait)}{_default(trait)}*", "", trait.help, ""]
     return "\n".join(lines)
 
 
 def _bounds(trait: Any) -> str:
     least, most = getattr(trait, "least", 0), getattr(trait, "most", None)
-    return f", {least:g} to {most:g}" if most is not None else f", at least {least:g}" if least else ""
+    return f", {least:g} to {most:g}" if most is not None else f", at least {least:g}{_unit(trait)}" if least else ""
+
+
+def _unit(trait: Any) -> str:
+    return " MB" if isinstance(trait, traits.Memory) else " s" if isinstance(trait, traits.Duration) else ""
 
 
 def _default(trait: Any) -> str:
-    """As one would write it; options whose default is found when it is asked for say so in their help."""
-    value = trait.default_value
-    return f"`{value!r}`" if isinstance(value, (bool, int, float, list)) or value else "none"
+    """As one would write it, unless the help tells what it is."""
+    value = trait.default() if isinstance(trait, (config.List, config.Dict)) else trait.default_value
+    if isinstance(trait, traits.Duration):
+        return f"; default: `{value:g}`, seconds"
+    if "Default:" in trait.help:
+        return ""
+    return f"; default: `{value!r}`" if value or isinstance(value, (bool, int, float)) else "; default: none"
 
 
 def commands() -> str:
@@ -149,6 +157,8 @@ def _schema(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         kind = f"[{name}](#{name.lower()})"
+    elif choices := schema.get("anyOf") or schema.get("oneOf"):
+        kind = " or ".join(_schema(choice) for choice in choices)
     elif "enum" in schema:
         kind = "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
     elif schema.get("type") == "array":

@@ -59,6 +59,7 @@ def test_nothing_is_missing_in_the_reference() -> None:
     assert re.findall(r"^### `(\w+)`$", said, re.MULTILINE) == [
         name for names in generated.sections().values() for name in names
     ]
+    assert "Undefined" not in said and "default: `['numpy']`" in said
     assert {name for names in generated.sections().values() for name in names} == set(MesosOptions.option_names())
     assert re.findall(r"^## (.+)$", generated.commands(), re.MULTILINE) == list(COMMANDS)
     paths = re.findall(r"^## [A-Z]+ (/.+)$", generated.rest(), re.MULTILINE)
