@@ -70,7 +70,8 @@ def ipyparallel_run(launcher: str, n: int, options: dict[str, Any]) -> Run:
             pids = client[:].apply_sync(os.getpid)
             seconds = time.perf_counter() - clock
             assert len(set(pids)) == n, f"{len(set(pids))} of {n} engines have answered"
-            stages = stages_of(Path(folder), cluster.cluster_id, pids) if launcher == "mesos" else {}
+            ours = launcher == "mesos" and "image" not in options  # a container has process ids of its own
+            stages = stages_of(Path(folder), cluster.cluster_id, pids) if ours else {}
         finally:
             client.close()
             clock = time.perf_counter()

@@ -25,7 +25,6 @@ from .. import errors
 from ..bars import Bar, Progress
 from ..core.model import CONTROLLER
 from ..daemonfile import DaemonFile, began
-from ..following.cluster import follow
 from . import spawn
 from .again import TRIES, End, end_of
 from .asker import Daemon
@@ -113,6 +112,8 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
             cluster.send_engines_connection_env = False
 
     def _follow(self, *, started_here: bool) -> None:
+        from ..following.cluster import follow  # _prepare_client has imported it while the daemon started
+
         super()._follow(started_here=started_here)
         follow(self.parent)  # its clients shall stay with it when its controller dies or moves
 
@@ -260,9 +261,10 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
 
 
 def _prepare_client() -> None:
-    """Import meanwhile what the first request would: ipyparallel looks whether its arguments are numpy's."""
-    with contextlib.suppress(ImportError):
-        importlib.import_module("numpy")
+    """Import meanwhile what is wanted later: the first request looks whether its arguments are numpy's."""
+    for name in ("ipymesos.following.cluster", "numpy"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _load(path: str) -> dict[str, Any]:
