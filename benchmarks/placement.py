@@ -27,7 +27,7 @@ from ipymesos.local import LocalMesos
 from . import simulated, wire
 from .kit import counters, wait_for
 from .masterlog import Story, read
-from .report import Goal, Plot, Result, Series, Spread, Table, arguments, exponent, finish, note, spread
+from .report import Goal, Plot, Result, Series, Spread, Table, arguments, exponent, finish, note, number, spread
 
 EXECUTOR = Path(__file__).with_name("momentary")
 AGENT = "cpus:2.2;mem:2000;disk:100"
@@ -150,14 +150,14 @@ def main() -> None:
             ),
             (
                 Goal(
-                    "a registration to the first accept, 1,000 agents",
+                    f"a registration to the first accept, {counts[-1]} agents",
                     "<= 50 ms",
                     f"{lives[counts[-1]][OURS].story.first_accept * 1000:.0f} ms",
                     lives[counts[-1]][OURS].story.first_accept <= 0.05,
                 ),
                 Goal("1,000 offers planned, half of them used", "<= 50 ms", ms(many[1000]), many[1000].median <= 0.05),
                 Goal(
-                    "cost of an offer from 100 to 100,000",
+                    f"cost of an offer from {sizes[0]} to {number(sizes[-1])}",
                     "flat: an exponent of 1",
                     f"{exponent(sizes, [few[n].median for n in sizes]):.2f}",
                     exponent(sizes, [few[n].median for n in sizes]) <= 1.1,

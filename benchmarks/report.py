@@ -135,7 +135,8 @@ class Result:
         parts += [f"![{plot.title}]({pictures}/{plot.name}.svg)" for plot in self.plots]
         if self.remarks:
             parts.append("\n".join(f"* {remark}" for remark in self.remarks))
-        parts.append(f"`{self.command}` took {duration(self.seconds)} on {self.at}.")
+        when = f"{self.at}; the machine's load was {self.machine.get('load before')} before"
+        parts.append(f"`{self.command}` took {duration(self.seconds)} on {when}.")
         return "\n\n".join(parts)
 
     def save(self, path: Path) -> None:
