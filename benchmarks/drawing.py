@@ -39,15 +39,17 @@ STYLE: Any = {
 def draw(plot: Plot, path: Path) -> None:
     """Into a file whose ending says the format."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(8, 4.4), layout="constrained")
+        figure, axes = pyplot.subplots(figsize=(8, 4.6), layout="constrained")
         {"curves": _curves, "bars": _bars, "stack": _stack}[plot.kind](plot, axes)
         axes.set_title(plot.title)
         if plot.goal is not None:
             line = axes.axvline if plot.kind == "stack" else axes.axhline
             line(plot.goal, color="#333333", linestyle=(0, (5, 4)), linewidth=1.2, label=plot.goal_text)
-        beside = len(plot.series) > 4 or plot.kind == "stack"
-        if len(plot.series) > 1 or plot.goal is not None or (plot.kind == "curves" and plot.fit):
-            axes.legend(**({"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}))
+        if plot.kind == "stack" or len(plot.series) > 4:  # no room inside
+            if len(plot.series) > 1 or plot.goal is not None:
+                figure.legend(loc="outside lower center", ncols=2)
+        elif len(plot.series) > 1 or plot.goal is not None or (plot.kind == "curves" and plot.fit):
+            axes.legend(loc="best")
         kept = {"metadata": {"Date": None}} if path.suffix == ".svg" else {"dpi": 110}
         figure.savefig(path, **kept)
         pyplot.close(figure)
@@ -127,7 +129,8 @@ def _stack(plot: Plot, axes: Any) -> None:
         )  # fmt: skip
         ends = {n: ends[n] + values[n] for n in names}
     for place, name in enumerate(names):
-        axes.text(ends[name], place, f" {number(ends[name])}", va="center", fontsize=10)
+        edge = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axes.text(ends[name], place, f" {number(ends[name])}", va="center", fontsize=10, bbox=edge)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.1)
