@@ -261,7 +261,7 @@ class Pack:
             return
         wanted = set(task.payload["ports"])
         looks = round(left / PORTS_POLL)
-        if looks % PORTS_THOROUGH and not wanted <= ports.listened_on():
+        if (looks + 1) % PORTS_THOROUGH and not wanted <= ports.listened_on():
             self.loop.later(PORTS_POLL, self.look_at_ports, task, left - PORTS_POLL)
             return
         found = ports.listening(processes.session_members(task.pid))
