@@ -13,7 +13,7 @@ from matplotlib import pyplot, ticker  # noqa: E402
 from .report import Plot, Series, Spread, exponent, number  # noqa: E402
 
 # Okabe and Ito's colours, which those with any kind of colour vision can tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555", "#B8A800")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555", "#B8A800", "#7B4F2A")
 MARKS = "osD^vPX*"
 STYLE: Any = {
     "font.size": 11,
@@ -130,7 +130,8 @@ def _stack(plot: Plot, axes: Any) -> None:
         ends = {n: ends[n] + values[n] for n in names}
     for place, name in enumerate(names):
         edge = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        axes.text(ends[name], place, f" {number(ends[name])}", va="center", fontsize=10, bbox=edge)
+        where = {"xy": (ends[name], place), "xytext": (5, 0), "textcoords": "offset points"}
+        axes.annotate(number(ends[name]), **where, va="center", fontsize=10, bbox=edge)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.1)

@@ -47,7 +47,7 @@ def live(agents: int, tasks: int) -> dict[str, Run]:
     """Both, one after the other, each on a Mesos of its own."""
     runs = {}
     for name, scheduler in ((OURS, ours), (THEIRS, theirs)):
-        with LocalMesos(agents, resources=AGENT, start_timeout=120) as local:
+        with LocalMesos(agents, resources=[agent(i) for i in range(agents)], start_timeout=120) as local:
             begin = local.log.stat().st_size
             with scheduler(local, tasks) as process:
                 wait_for(lambda: running(local) >= tasks, 180, f"{tasks} running tasks", pause=0.1)
@@ -60,6 +60,12 @@ def live(agents: int, tasks: int) -> dict[str, Run]:
             runs[name] = Run(whole, idle, cpu)
         note(f"{agents} agents, {name}: {tasks} tasks run {whole.running[-1]:.2f} s after the subscription")
     return runs
+
+
+def agent(i: int) -> str:
+    """A few can take a controller; there are not ports enough on one machine for all of a thousand."""
+    first, n = (20_000 + 20 * i, 20) if i < 10 else (21_000 + i, 1)
+    return f"{AGENT};ports:[{first}-{first + n - 1}]"
 
 
 def running(local: LocalMesos) -> int:

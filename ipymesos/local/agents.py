@@ -19,7 +19,7 @@ from .ports import Block
 
 Texts = str | Sequence[str] | None  # one for all agents, or one for each
 
-MAX_AGENTS = 500
+MAX_AGENTS = 1000
 NAME = re.compile(r"[A-Za-z_][\w.-]*\Z")
 RESOURCE = re.compile(r"\s*(?P<name>[A-Za-z_][\w.-]*)\s*(?:\(\s*(?P<role>[\w.*/-]+)\s*\))?\s*:\s*(?P<value>.+?)\s*\Z")
 SCALAR = re.compile(r"\d+(?:\.\d+)?\Z")

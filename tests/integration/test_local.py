@@ -346,7 +346,7 @@ def test_a_work_dir_has_one_mesos_at_a_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--agents", "0"], "--agents: 0 is not allowed; allowed: 1 to 500"),
+        (["--agents", "0"], "--agents: 0 is not allowed; allowed: 1 to 1000"),
         (["--agents", "two"], "--agents: 'two' is not a whole number; allowed: 1 or more"),
         (["--port", "70000"], "--port: 70000 is not allowed; allowed: 1 to 65535, or 0 for any free port"),
         (["--port", "http"], "--port: 'http' is not a whole number"),

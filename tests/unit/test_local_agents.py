@@ -75,9 +75,9 @@ def test_bad_attributes_are_refused(text: str) -> None:
         agents.check_attributes(text)
 
 
-@pytest.mark.parametrize("count", [0, -1, 501])
+@pytest.mark.parametrize("count", [0, -1, 1001])
 def test_a_wrong_number_of_agents_is_refused(count: int) -> None:
-    with pytest.raises(FlagError, match=f"--agents: {count} is not allowed; allowed: 1 to 500"):
+    with pytest.raises(FlagError, match=f"--agents: {count} is not allowed; allowed: 1 to 1000"):
         agents.check_count(count)
 
 
