@@ -151,8 +151,6 @@ class Pack:
         for task in list(self.tasks.values()):
             task.verdict = task.verdict or Verdict(state, message)
             self.end_task(task, LAST_GRACE)
-            if task.kind == "engine":
-                self.send_signal(task, signal.SIGHUP)  # there is no time to retire
         self.rest()
 
     # --- from the zygote -----------------------------------------------------------------------------------
@@ -281,12 +279,13 @@ class Pack:
         self.end_task(task, 0.0)
 
     def end_task(self, task: Task, grace: float) -> None:
-        """SIGTERM, and SIGKILL after `grace` seconds."""
+        """SIGTERM, or SIGHUP for an engine that has no time to retire; and SIGKILL after `grace` seconds."""
         if task.pid is None and not self.ready:
             self.finish(task, task.verdict or Verdict("TASK_KILLED"))
             return
         if grace > 0:
-            self.send_signal(task, signal.SIGTERM)
+            hasty = task.kind == "engine" and grace <= LAST_GRACE
+            self.send_signal(task, signal.SIGHUP if hasty else signal.SIGTERM)
         self.loop.later(grace, self.force, task)
 
     def force(self, task: Task) -> None:
