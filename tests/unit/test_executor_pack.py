@@ -14,6 +14,8 @@ import pytest
 from ipymesos_executor.loop import Loop
 from ipymesos_executor.pack import TOO_LONG, Pack
 
+from tests.helpers import eventually
+
 ENGINE = {"protocol": 1, "kind": "engine", "python": list(sys.version_info[:2]), "engine_info": {"registration": 1}}
 
 
@@ -196,10 +198,17 @@ def test_what_engines_use_is_told_with_the_load(world: World) -> None:
     world.launch("e1")
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
         world.hear("started", "e1", pid=process.pid)
-        world.hear("load", load={"e1": 1})
-        process.kill()
-    resident, cpu = world.messages[-1]["used"]["e1"]
-    assert resident > 100_000 and 0 <= cpu < 5
+
+        def used() -> tuple[int, float]:
+            world.hear("load", load={"e1": 1})
+            resident, cpu = world.messages[-1]["used"]["e1"]
+            return resident, cpu
+
+        try:
+            eventually(lambda: used()[0] > 100_000)  # it has just begun
+            assert 0 <= used()[1] < 5
+        finally:
+            process.kill()
 
 
 def test_queues_are_passed_on(world: World) -> None:
