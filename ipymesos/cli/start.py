@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     start = Start(options, n, tuple(controller_args)) if options is not None else None
     assert directory is not None
     paths = Paths(directory, arguments.cluster_id)
-    app = App(paths, start, launched, "" if launched else connecting(arguments), private)
+    app = App(paths, start, launched, "" if launched else f"{connecting(arguments)}\n{watching(arguments)}", private)
     with telling(arguments, paths, launched):
         app.run()
     return 0
@@ -123,6 +124,14 @@ def read_wish(data: bytes) -> tuple[int | None, list[str], Any]:
         raise ConfigError(f"--options -: standard input must hold a JSON object of options: {error}") from None
 
 
+def watching(arguments: argparse.Namespace) -> str:
+    """The command that shows the cluster in a browser."""
+    where = ("profile_dir", "profile", "cluster_id")
+    given = [(name.replace("_", "-"), str(getattr(arguments, name))) for name in where if getattr(arguments, name)]
+    said = "".join(f" --{name}={shlex.quote(value)}" for name, value in given)
+    return f"see it with: python -m ipymesos dashboard{said}"
+
+
 def connecting(arguments: argparse.Namespace) -> str:
     """The line of Python with which a client finds the cluster."""
     said = []
@@ -132,7 +141,7 @@ def connecting(arguments: argparse.Namespace) -> str:
         said.append(f"profile={arguments.profile!r}")
     if arguments.cluster_id:
         said.append(f"cluster_id={arguments.cluster_id!r}")
-    return f"connect with: import ipyparallel as ipp; rc = ipp.Client({', '.join(said)})"
+    return f"connect with: import ipymesos; rc = ipymesos.Client({', '.join(said)})"
 
 
 def log_to_streams(

@@ -17,7 +17,7 @@ import pytest
 from ipymesos import __version__
 from ipymesos.cli import main as cli
 from ipymesos.cli.options import add_options, chosen_options, locate_profile, profile_config
-from ipymesos.cli.start import connecting, read_wish
+from ipymesos.cli.start import connecting, read_wish, watching
 from ipymesos.config import MesosOptions
 from ipymesos.daemonfile import DaemonFile, began
 from ipymesos.errors import ConfigError
@@ -228,13 +228,17 @@ def test_profiles_are_made_when_they_are_started_only(tmp_path: Path, monkeypatc
     assert locate_profile("mesos", "") == made
 
 
-def test_how_to_connect() -> None:
-    def line(**where: str) -> str:
-        return connecting(argparse.Namespace(**{"profile": "", "profile_dir": "", "cluster_id": "", **where}))
+def test_how_to_connect_and_to_watch() -> None:
+    def lines(**where: str) -> list[str]:
+        arguments = argparse.Namespace(**{"profile": "", "profile_dir": "", "cluster_id": "", **where})
+        return [connecting(arguments).rpartition("= ")[2], watching(arguments).rpartition("ipymesos ")[2]]
 
-    assert line().endswith("ipp.Client()")
-    assert line(profile="mesos", cluster_id="x").endswith("ipp.Client(profile='mesos', cluster_id='x')")
-    assert line(profile_dir="/a b").endswith("ipp.Client(profile_dir='/a b')")
+    assert lines() == ["ipymesos.Client()", "dashboard"]
+    assert lines(profile="mesos", cluster_id="x") == [
+        "ipymesos.Client(profile='mesos', cluster_id='x')",
+        "dashboard --profile=mesos --cluster-id=x",
+    ]
+    assert lines(profile_dir="/a b") == ["ipymesos.Client(profile_dir='/a b')", "dashboard --profile-dir='/a b'"]
 
 
 def test_bash_completes_commands_options_and_their_values(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
