@@ -69,14 +69,14 @@ def test_runs_cells_with_output_and_magics(pack: Pack) -> None:
     assert view.execute("!echo shell", block=True).successful()
 
 
-def test_an_engine_with_arguments_of_its_own_is_made_by_them(pack: Pack) -> None:
+def test_an_engine_with_arguments_of_its_own_is_made_by_them(mortal: Pack) -> None:
     """The others are mostly made before the fork, when nobody knows of any."""
-    mine = pack.client[pack.new_engine("--IPEngine.startup_command=given = 5", "--log-level=30")]
+    mine = mortal.client[mortal.new_engine("--IPEngine.startup_command=given = 5", "--log-level=30")]
     assert mine["given"] == 5
     assert mine.execute("1 + 1; print('said')", block=True).stdout == "said\n"
     assert mine.apply_sync(ipp.interactive(lambda: get_ipython().kernel.parent.log_level)) == 30  # type: ignore[name-defined]  # noqa: F821
     with pytest.raises(ipp.error.RemoteError, match="NameError"):
-        pack.client[pack.new_engine()]["given"]
+        mortal.client[mortal.new_engine()]["given"]
 
 
 def test_exceptions_come_back(pack: Pack) -> None:
