@@ -6,6 +6,7 @@ Everything here runs in the client's IO thread, between two messages.
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -206,7 +207,9 @@ class Mover:
     def take(self, pending: Pending) -> bool:
         """Keep a new request; whether it may be sent by whoever made it, now."""
         self.book.add(pending)
-        if self.resend or self.move is not None:
+        if self.move is not None:
+            pending.keep(math.inf)  # it may wait for long, and its owner takes it for sent
+        elif self.resend:
             pending.keep(self.client.session.copy_threshold)
         if pending.kind is not None and self.move is not None:
             pending.held = True

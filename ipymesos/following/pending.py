@@ -61,7 +61,7 @@ class Pending:
             self.retries -= 1  # the scheduler has used one
         self.started = engine
 
-    def keep(self, copied: int) -> None:
+    def keep(self, copied: float) -> None:
         """Copy what its owner may change, as far as ipyparallel allows that before the answer: what was sent as a copy,
         having less than `copied` bytes, and what we may be asked about, whether it was sent.
         """
