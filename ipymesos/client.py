@@ -20,6 +20,7 @@ from .paths import Paths
 from .tls import PinnedConnection
 
 TRIES = 5  # of a request for which the daemon has no time
+LONGEST_REASON = 500  # characters that the daemon takes
 LONGEST_REST = 5.0  # seconds between two of them
 REFUSALS = {400: ConfigError, 404: ConfigError, 413: ConfigError, 410: Gone, 502: Unreadable}  # by HTTP's number
 
@@ -177,7 +178,9 @@ class Daemon:
         return str(self._call("POST", "login/code")["code"])
 
     def stop(self, reason: str = "") -> dict[str, Any]:
-        """Ask for the end of the cluster, and don't wait for it: see join()."""
+        """Ask for the end of the cluster, and don't wait for it: see join(). A long reason is cut."""
+        if len(reason) > LONGEST_REASON:
+            reason = reason[: LONGEST_REASON - 1] + "…"
         return self._call("POST", "stop", {"reason": reason})
 
     def _call(self, method: str, path: str, body: object = None, wait: float = 0.0) -> dict[str, Any]:

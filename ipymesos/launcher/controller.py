@@ -240,6 +240,7 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
                 self._daemon.join(self.stop_timeout)
         except errors.IPyMesosError as error:
             self.log.error("the scheduler, pid %d, does not stop: %s", self.pid, error)
+            self._terminate()
 
     def _read_output(self) -> str:
         output = spawn.tail(self.paths.log_file, 1000)

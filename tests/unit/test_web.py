@@ -210,6 +210,11 @@ def test_time_that_passes_makes_no_new_version(live: Live) -> None:
     assert live.app.owner.version == version + 1 and live.daemon().status()["connected"]
 
 
+def test_a_long_reason_for_a_stop_is_cut(live: Live) -> None:
+    told = live.daemon().stop("because " * 200)["reason"]
+    assert len(told) == 500 and told.startswith("because because") and told.endswith("…")
+
+
 def test_stopping(live: Live) -> None:
     daemon = live.daemon()
     daemon.want_engines("a", 2)
