@@ -19,6 +19,7 @@ from ipyparallel.engine import app as upstream
 from traitlets.config import Config
 from zmq.eventloop.zmqstream import ZMQStream
 
+from .iopub import IOPubThread
 from .kernel import Kernel
 from .link import Handshakes
 from .move import Mover
@@ -32,7 +33,8 @@ REGISTRATION_TIMEOUT = 600.0  # seconds; the controller may still be in a queue,
 TOPICS = {"stdout": "stdout", "stderr": "stderr", "displayhook": "execute_result"}  # of what sys has
 LAST_WORDS = 0.1  # seconds for ZeroMQ's own thread to send what was said before the process ends
 
-upstream.Kernel = Kernel  # which it makes by this name
+upstream.Kernel = Kernel  # which it makes by this name,
+upstream.IOPubThread = IOPubThread  # and this
 
 
 class Engine(IPEngine):

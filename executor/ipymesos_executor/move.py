@@ -68,8 +68,12 @@ class Mover:
         engine.kernel.control_thread.io_loop.add_callback(self._take_over)
 
     async def _reached(self, watches: list[tuple[Handshakes, int]]) -> bool:
+        async def reached() -> None:
+            await asyncio.gather(*(watch.wait(peers) for watch, peers in watches))
+            await self._engine.kernel.iopub_socket.subscribed()
+
         try:
-            await asyncio.wait_for(asyncio.gather(*(watch.wait(peers) for watch, peers in watches)), HANDSHAKES)
+            await asyncio.wait_for(reached(), HANDSHAKES)
         except asyncio.TimeoutError:
             self._engine.log.warning("the controller's schedulers have not answered within %g s", HANDSHAKES)
         return True

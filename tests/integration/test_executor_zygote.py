@@ -79,6 +79,12 @@ def test_an_engine_with_arguments_of_its_own_is_made_by_them(mortal: Pack) -> No
         mortal.client[mortal.new_engine()]["given"]
 
 
+def test_the_first_line_of_a_new_engine_is_heard(mortal: Pack) -> None:
+    for i in range(4):
+        result = mortal.client[mortal.new_engine()].execute(f"print('first', {i})", silent=False)
+        eventually(lambda result=result, i=i: result.stdout == f"first {i}\n", 10)
+
+
 def test_exceptions_come_back(pack: Pack) -> None:
     with pytest.raises(ipp.error.RemoteError, match="ZeroDivisionError"):
         pack.client[0].apply_sync(ipp.interactive(lambda: 1 / 0))
