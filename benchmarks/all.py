@@ -32,7 +32,7 @@ HEAD = """\
 # Benchmarks
 
 What is measured, on what, and against what: written by `python -m benchmarks.all`, which runs each of the commands
-below, one after the other, on a machine that does nothing else. Figures are medians, with the least and the most of
+below, one after the other; each says how busy the machine was. Figures are medians, with the least and the most of
 several runs where there were several. Seconds belong to the machine, ratios and exponents to the software.
 An exponent says with which power of the size a cost grows: 0 is flat, 1 in proportion.
 """
