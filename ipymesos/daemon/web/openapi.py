@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import __version__
+from ...client import LONGEST_REASON
 from ...core.explain import WHY
 from ..vocabulary import KINDS
 
@@ -338,7 +339,7 @@ PATHS: dict[str, dict[str, Any]] = {
         "post": operation(
             "End the cluster",
             answer(obj({"state": TEXT, "reason": TEXT}), "it is stopping"),
-            requestBody=body(obj({}, {"reason": {"type": "string", "maxLength": 500}}, closed=True)),
+            requestBody=body(obj({}, {"reason": {"type": "string", "maxLength": LONGEST_REASON}}, closed=True)),
         ),
     },
     "/api/v1/openapi.json": {

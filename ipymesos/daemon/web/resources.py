@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+from ...client import LONGEST_REASON
 from ...errors import ConfigError
 from . import openapi
 from .handler import LONGEST_POLL, Handler, number, whole
@@ -55,8 +56,8 @@ class ExplainHandler(Handler):
 class StopHandler(Handler):
     def post(self) -> None:
         reason = self.body("reason").get("reason") or "asked to stop"
-        if not isinstance(reason, str) or len(reason) > 500:
-            raise ConfigError("reason: a text of up to 500 characters is allowed")
+        if not isinstance(reason, str) or len(reason) > LONGEST_REASON:
+            raise ConfigError(f"reason: a text of up to {LONGEST_REASON} characters is allowed")
         self.answer(self.service.stop(reason))
 
 
