@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -26,3 +29,15 @@ def eventually(check: Callable[[], T], timeout: float = 30.0, interval: float = 
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {timeout:g} s; last seen: {seen!r}")
         time.sleep(interval)
+
+
+def halt(pid: int) -> None:
+    """SIGSTOP, and wait until every thread stands: on a busy machine one may run on for a while, and answer."""
+    os.kill(pid, signal.SIGSTOP)
+    # /proc/PID/task/TID/stat: the state follows the command's name, which is in brackets (proc_pid_stat(5)).
+    eventually(
+        lambda: (
+            {stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")}
+            == {"T"}
+        )
+    )

@@ -129,7 +129,8 @@ def test_by_rest(home: Home, server: Server) -> None:
 
 
 CELLS = [
-    'import ipymesos\n\ncluster = ipymesos.Cluster.from_file(profile="mesos")\nrc = cluster.connect_client_sync()',
+    'import ipymesos\n\ncluster = ipymesos.Cluster.from_file(profile="mesos")\n'
+    "rc = cluster.connect_client_sync()\nrc.wait_for_engines(2)",
     "%%px\nimport os\n\nos.getpid() > 1",
     "cluster",
 ]

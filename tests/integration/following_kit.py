@@ -71,7 +71,7 @@ class Moving:
             eventually(lambda: not self._answers("notification"))
         self.name = f"controller-{self.count}"
         self.controllers.start(self.name, self.payload)
-        eventually(self._answers)
+        eventually(self._all_answer)
         return self.name
 
     def _answers(self, *names: str) -> bool:
@@ -87,6 +87,11 @@ class Moving:
                     return False
                 monitor.recv_multipart()
             probe.disable_monitor()
+        return True
+
+    def _all_answer(self) -> bool:
+        log = self.folder / f"{self.name}.log"
+        assert self._answers(), (self.controllers.listen(), log.read_text() if log.exists() else "no log")
         return True
 
     def publish(self) -> None:

@@ -25,7 +25,7 @@ from ipymesos.errors import IPyMesosError
 from ipymesos.launcher import spawn
 from ipymesos.local import LocalMesos
 from ipymesos.paths import Paths
-from tests.helpers import eventually
+from tests.helpers import eventually, halt
 from tests.integration.programs import SMALL, Start, executors, frameworks, ipymesos
 
 pytestmark = pytest.mark.mesos
@@ -196,7 +196,7 @@ def test_a_forgotten_cluster_ends_by_itself(clean: LocalMesos, tmp_path: Path) -
 def test_a_daemon_does_not_count_its_own_sleep(clean: LocalMesos, tmp_path: Path) -> None:
     with launched(tmp_path, {**OPTIONS, "master": clean.master, "orphan_timeout": "14 s"}) as process:
         before = running(tmp_path, 1)
-        process.send_signal(signal.SIGSTOP)
+        halt(process.pid)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(20)
         process.send_signal(signal.SIGCONT)

@@ -38,7 +38,7 @@ from ipymesos.driver import Driver, calls
 from ipymesos.errors import FrameworkRemoved, NotAuthorized, SubscriptionRefused
 from ipymesos.local import LocalMesos
 from ipymesos.mesos import Framework
-from tests.helpers import eventually
+from tests.helpers import eventually, halt
 from tests.integration.driver_kit import Heard, driving
 
 pytestmark = pytest.mark.mesos
@@ -211,7 +211,7 @@ def test_a_master_that_hangs_is_left_and_found_again(
 ) -> None:
     monkeypatch.setattr(calls, "TIMEOUT", 1.0)
     assert local.pid is not None
-    os.kill(local.pid, signal.SIGSTOP)
+    halt(local.pid)
     try:
         play.driver.send([play.call(Suppress())])
         assert "SUPPRESS failed" in play.heard.wait(Disconnected).reason

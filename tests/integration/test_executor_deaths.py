@@ -14,7 +14,7 @@ import ipyparallel as ipp
 import pytest
 from ipymesos_executor import ports, processes
 
-from tests.helpers import eventually
+from tests.helpers import eventually, halt
 
 from .executor_kit import N, Pack, runs, work
 
@@ -141,7 +141,7 @@ def test_engines_whose_whole_container_was_killed(tmp_path: Path) -> None:
     try:
         results = [pack.client[i].apply(work, 60) for i in range(N)]
         pids = [pack.pid(f"e{i}") for i in range(N)]
-        pack.engines.process.send_signal(signal.SIGSTOP)  # so that it tells nobody
+        halt(pack.engines.process.pid)  # so that it tells nobody
         processes.send(pids, signal.SIGKILL)
         reasons = {str(i): "its container was killed" for i in range(N)}
         pack.controllers.command({"do": "gone", "task": "ctl", "reasons": reasons})
@@ -198,7 +198,7 @@ def test_a_stopped_engine_is_given_up_and_comes_back(impatient: Pack, tmp_path: 
 def test_a_stopped_zygote_tells_later(impatient: Pack) -> None:
     pack = impatient
     task = pack.task(1)
-    pack.engines.process.send_signal(signal.SIGSTOP)
+    halt(pack.engines.process.pid)
     _kill(pack, 1)
     assert pack.client[0].apply_sync(work, 0)[0] == pack.pid(pack.task(0))  # the others don't need it
     eventually(lambda: 1 not in pack.client.ids)  # the heartbeat is missed
@@ -234,9 +234,15 @@ def test_load(pack: Pack) -> None:
 
 def test_the_controller_tells_its_queues(pack: Pack) -> None:
     before = asked_queues(pack)
-    direct, balanced = pack.client[0].apply(work, 1), pack.client.load_balanced_view().map_async(work, [0.2] * 3 * N)
-    busy = eventually(lambda: (now := asked_queues(pack))["waiting"] > 0 and now)
-    assert busy["engines"]["0"][0] == 1 and sum(tasks for _, tasks in busy["engines"].values()) >= N - 1
+    direct, balanced = pack.client[0].apply(work, 3), pack.client.load_balanced_view().map_async(work, [0.5] * 3 * N)
+
+    def busy() -> bool:
+        now = asked_queues(pack)
+        tasks = sum(tasks for _, tasks in now["engines"].values())
+        assert now["waiting"] > 0 and now["engines"]["0"][0] == 1 and tasks >= N - 1, now
+        return True
+
+    eventually(busy)
     direct.get(20)
     balanced.get(20)
     after = eventually(lambda: (now := asked_queues(pack))["done"] >= before["done"] + 1 + 3 * N and now)

@@ -13,7 +13,7 @@ import ipyparallel as ipp
 import psutil
 import pytest
 
-from tests.helpers import eventually
+from tests.helpers import eventually, halt
 
 from .executor_kit import keys
 from .moving_kit import ByHand, Moving
@@ -388,7 +388,7 @@ def test_registered_for_longer_than_hearts_are_waited_for(moving: Moving) -> Non
         return time.monotonic() - since > 3
 
     eventually(long_ago)
-    os.kill(moving.pid("e0"), signal.SIGSTOP)
+    halt(moving.pid("e0"))
     try:
         eventually(lambda: len(client) == 3)
     finally:

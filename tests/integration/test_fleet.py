@@ -16,7 +16,7 @@ import pytest
 
 from ipymesos.local import Election, LocalFleet, LocalMesos, LocalMesosError
 from ipymesos.local.election import get
-from tests.helpers import eventually
+from tests.helpers import eventually, halt
 from tests.integration.plain_framework import Framework
 from tests.integration.programs import executors
 from tests.integration.zookeeper import MISSING, ZooKeeperServer
@@ -209,7 +209,7 @@ def test_a_leader_that_hangs_ends_when_it_finds_another_one(
         known, first = set(ids(fleet)), fleet.leader
         pid = first.pid
         assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
+        halt(pid)
         running = next(master for master in fleet.masters if master is not first)
         eventually(lambda: running.leader != first.master, 60)
         os.kill(pid, signal.SIGCONT)

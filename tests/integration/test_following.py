@@ -93,9 +93,12 @@ def test_all_in_flight_is_answered_once_by_the_same_engines(tmp_path: Path, runs
         view, balanced = client[:], client.load_balanced_view()
         jobs = {
             "long": client[0].apply_async(work, "long", *runs.gated),
-            "queued": client[0].apply_async(work, "queued", *runs.gated),
             "second": client[1].apply_async(work, "second", *runs.gated),
             "theirs": other[2].apply_async(work, "theirs", *runs.gated),
+        }
+        runs.begun(3)
+        jobs |= {
+            "queued": client[0].apply_async(work, "queued", *runs.gated),
             "theirs-lb": other.load_balanced_view().apply_async(work, "theirs-lb", *runs.gated),
             **{f"lb{i}": balanced.apply_async(work, f"lb{i}", *runs.gated) for i in range(6)},
             "all": client.broadcast_view().apply_async(work, "all", *runs.gated),

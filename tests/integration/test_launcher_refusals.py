@@ -94,13 +94,25 @@ def test_engines_without_a_cluster(user: Account) -> None:
 
 def test_what_waits_says_what_it_waits_for_and_gives_up(user: Account, mesos: LocalMesos) -> None:
     """Two users, two clusters on one Mesos; the second finds no room, until its time is over."""
-    config = Config()
-    config.MesosLauncher.update(
-        container="process", master=mesos.master, controller_memory="256 MB", memory="600 MB", cpus=0.1, start_timeout=5
-    )
-    common = {"controller": "mesos", "engines": "mesos", "config": config, "load_profile": False}
-    first = ipp.Cluster(profile_dir=str(user.profile), cluster_id="first", n=2, **common)
-    second = ipp.Cluster(profile_dir=str(user.profile), cluster_id="second", n=1, engine_timeout=30, **common)
+
+    def cluster(name: str, n: int, start_timeout: float) -> ipp.Cluster:
+        config = Config()
+        config.MesosLauncher.update(
+            container="process", master=mesos.master, controller_memory="256 MB", memory="600 MB", cpus=0.1
+        )
+        config.MesosLauncher.start_timeout = start_timeout
+        return ipp.Cluster(
+            controller="mesos",
+            engines="mesos",
+            config=config,
+            load_profile=False,
+            profile_dir=str(user.profile),
+            cluster_id=name,
+            n=n,
+            engine_timeout=60,
+        )
+
+    first, second = cluster("first", 2, 60), cluster("second", 1, 10)
     try:
         # One engine fits on the agent without a controller, the other does not fit beside it: it is waited for.
         client = first.start_and_connect_sync(n=1)
@@ -108,11 +120,11 @@ def test_what_waits_says_what_it_waits_for_and_gives_up(user: Account, mesos: Lo
         client.close()
         second.start_cluster_sync()
         engines = second.engine_set
-        eventually(lambda: engines.state == "after", 30)
+        eventually(lambda: engines.state == "after", 60)
         assert engines.stop_data["exit_code"] == 1
-        assert "did not run within 5 s" in engines.reason
+        assert "did not run within 10 s" in engines.reason
         assert "memory" in engines.reason and "728 MB" in engines.reason
-        with pytest.raises(ipp.error.EngineError, match="did not run within 5 s"):
+        with pytest.raises(ipp.error.EngineError, match="did not run within 10 s"):
             connected = second.connect_client_sync()
             try:
                 connected.wait_for_engines(1, timeout=10)

@@ -18,7 +18,7 @@ from ipymesos import logs
 from ipymesos.client import Daemon
 from ipymesos.errors import ConfigError, Gone
 from ipymesos.local import LocalMesos
-from tests.helpers import eventually
+from tests.helpers import eventually, halt
 from tests.integration.programs import SMALL, Start, ipymesos
 
 pytestmark = pytest.mark.mesos
@@ -173,7 +173,7 @@ def test_what_the_agent_has_removed(world: World) -> None:
 
 def test_an_agent_that_does_not_answer_holds_nobody_up(world: World) -> None:
     assert world.mesos.pid is not None
-    os.kill(world.mesos.pid, signal.SIGSTOP)
+    halt(world.mesos.pid)
     try:
         reading = subprocess.Popen(
             [sys.executable, "-m", "ipymesos", "logs", "--profile-dir", str(world.profile), "controller"],
