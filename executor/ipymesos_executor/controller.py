@@ -48,6 +48,7 @@ class Controller(upstream.IPController):
 
     def load_secondary_config(self) -> None:
         """Instead of the files that --reuse reads: the same facts, from memory, above every argument."""
+        self.log.setLevel(self.log_level)  # traitlets has only its handlers look at that, and records cost time
         payload, ip = self._payload, self._payload["ip"]
         interface = f"tcp://{ip}"
         self.engine_info = {**payload["engine_info"], "interface": interface}

@@ -77,6 +77,7 @@ class Engine(IPEngine):
 
     def init_engine(self) -> None:
         self.enable_nanny = False  # it would be a second whole process, with a port of its own
+        self.log.setLevel(self.log_level)  # traitlets has only its handlers look at that, and records cost time
         super().init_engine()
 
     async def register(self) -> None:

@@ -19,6 +19,7 @@ in vain. So the hub says such news again, a few times; whoever knows them ignore
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -30,9 +31,18 @@ SILENT = "it gives no sign of life any more"
 RETIRED = "retired"
 LAST_REPLIES = 1.0  # seconds for the replies of an engine that leaves to pass the schedulers; its requests are counted
 POLL = 0.02  # seconds between two looks whether they have
+REQUESTS = ("queue::", "task::", "broadcast::")  # so upstream's lines about them begin
 REASONS_KEPT = 1000  # of engines that have left; they are wanted for seconds only
 
 Message = dict[str, Any]
+
+
+class Laconic(logging.LoggerAdapter):  # type: ignore[type-arg]
+    """Without the two lines for each request, which take the hub longer than the request itself."""
+
+    def info(self, msg: object, *args: Any, **kwargs: Any) -> None:
+        if not str(msg).startswith(REQUESTS):
+            super().info(msg, *args, **kwargs)
 
 
 class Hub(upstream.Hub):
@@ -44,6 +54,8 @@ class Hub(upstream.Hub):
         self.highest = -1  # id of an engine that has ever been here
         self.tell_highest: Callable[[int], Any] = lambda engine_id: None
         super().__init__(**kwargs)
+        if not self.log.isEnabledFor(logging.DEBUG):
+            self.log = Laconic(self.log, {})
         self.query_handlers["retire_request"] = self.retire_request
         self.query_handlers["leave_request"] = self.leave_request
         self.query_handlers["scheduler_request"] = self.scheduler_request

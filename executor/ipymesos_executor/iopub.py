@@ -28,8 +28,7 @@ class IOPubThread(Upstream):  # type: ignore[misc]
         self.tells = self.socket.getsockopt(zmq.TYPE) == zmq.XPUB
 
     def _handle_subscription(self, frames: Any) -> None:
-        """In its own thread."""
-        super()._handle_subscription(frames)
+        """In its own thread. Upstream would greet the subscriber, which is the controller: it can't read that."""
         self.subscribers += 1
         self._tell()
 

@@ -243,10 +243,8 @@ class Pack:
 
     def busy(self, task: Task) -> Verdict | None:
         """The verdict on a controller whose ports somebody else has."""
-        internal = set(task.payload["internal_ports"])
-        wanted = [(LOOPBACK if port in internal else task.payload["ip"], port) for port in task.payload["ports"]]
         try:
-            taken = ports.busy(wanted)
+            taken = ports.busy(_addresses(task))
         except ports.NotOurAddress as error:
             return Verdict("TASK_FAILED", f"the controller can't listen: {error}", data={"final": True})
         if not taken:
@@ -259,7 +257,7 @@ class Pack:
             return
         wanted = set(task.payload["ports"])
         looks = round(left / PORTS_POLL)
-        if (looks + 1) % PORTS_THOROUGH and not wanted <= ports.listened_on():
+        if (looks + 1) % PORTS_THOROUGH and len(ports.busy(_addresses(task))) < len(wanted):
             self.loop.later(PORTS_POLL, self.look_at_ports, task, left - PORTS_POLL)
             return
         found = ports.listening(processes.session_members(task.pid))
@@ -332,6 +330,12 @@ class Pack:
         if not self.tasks and turn == self.turn and self.ending is None:
             log.info("no task for %g s: the executor ends", self.idle)
             self.shutdown("TASK_KILLED", "")
+
+
+def _addresses(task: Task) -> list[tuple[str, int]]:
+    """Where a controller listens: (ip, port)."""
+    internal = set(task.payload["internal_ports"])
+    return [(LOOPBACK if port in internal else task.payload["ip"], port) for port in task.payload["ports"]]
 
 
 def _listed(numbers: set[int] | list[int]) -> str:
