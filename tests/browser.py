@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+
+from .helpers import eventually
+
+T = TypeVar("T")
 
 DESK, PHONE = (1440, 900), (390, 844)
 
@@ -29,7 +34,8 @@ class Browser:
         return self.driver.find_element(By.CSS_SELECTOR, css)
 
     def all(self, css: str) -> list[WebElement]:
-        return [one for one in self.driver.find_elements(By.CSS_SELECTOR, css) if one.is_displayed()]
+        """Those that are shown."""
+        return steady(lambda: [one for one in self.driver.find_elements(By.CSS_SELECTOR, css) if one.is_displayed()])
 
     def text(self, css: str) -> str:
         """What is to be read there now, in one call: elements come and go meanwhile."""
@@ -44,12 +50,16 @@ class Browser:
         return list(self.run(script, css, name))
 
     def click(self, css: str) -> None:
-        self.find(css).click()
+        steady(lambda: self.find(css).click())
 
     def press(self, label: str, within: str = "body") -> None:
         """The button with this text."""
-        (one,) = [one for one in self.all(f"{within} button") if one.text == label]
-        one.click()
+
+        def press() -> None:
+            (one,) = [one for one in self.all(f"{within} button") if one.text == label]
+            one.click()
+
+        steady(press)
 
     def focused(self) -> WebElement:
         return self.driver.switch_to.active_element
@@ -73,6 +83,18 @@ class Browser:
 
     def picture(self, path: Path) -> None:
         path.write_bytes(self.driver.get_screenshot_as_png())
+
+
+def steady(look: Callable[[], T]) -> T:
+    """What `look` finds or does; again when the page has put other elements in the place of those it had found."""
+
+    def once() -> tuple[T]:
+        try:
+            return (look(),)
+        except StaleElementReferenceException as error:
+            raise AssertionError("the page changes all the time") from error
+
+    return eventually(once)[0]
 
 
 @contextmanager

@@ -158,7 +158,13 @@ def test_in_the_browser(server: Server) -> None:
         page.click(".jp-Notebook .jp-Cell .cm-content")
         for _ in CELLS:
             ActionChains(page.driver).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
-        eventually(lambda: page.text(".jp-Notebook").count("True") == N, 60)
+
+        def computed() -> bool:
+            text = page.text(".jp-Notebook")
+            assert text.count("True") == N, text
+            return True
+
+        eventually(computed, 60)
         eventually(lambda: f"{N} of {N}" in page.text(".jp-Notebook table"))
         if PICTURES:
             page.picture(Path(PICTURES, "jupyter.png"))

@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,12 +118,14 @@ def test_strangers_at_the_controllers_ports_get_no_answer(home: Home) -> None:
 
         def knock(server_key: str, key: str) -> zmq.Socket:
             sock = context.socket(zmq.DEALER)
-            sock.linger = 0
+            sock.linger, sock.sndtimeo = 0, 1000
             if server_key:
                 sock.curve_serverkey = server_key.encode()
                 sock.curve_publickey, sock.curve_secretkey = zmq.curve_keypair()
             sock.connect(url)
-            Session(key=key.encode(), signature_scheme=info["signature_scheme"]).send(sock, "connection_request")
+            session = Session(key=key.encode(), signature_scheme=info["signature_scheme"])
+            with suppress(zmq.Again):  # a stranger may have been turned away already
+                session.send(sock, "connection_request")
             return sock
 
         other = zmq.curve_keypair()[0].decode()
