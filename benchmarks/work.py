@@ -115,7 +115,9 @@ def push_all(client: ipp.Client, share: float) -> float:
 def px(client: ipp.Client, share: float) -> float:
     """Of the middle one of some `%px` in a shell, as a notebook runs them."""
     shell = InteractiveShell.instance()
-    client[:].activate()
+    view = client[:]
+    view.block = True  # as `Cluster.start_and_connect(activate=True)` has it
+    view.activate()
     times = []
     for _ in range(max(3, int(20 * share))):
         began = time.perf_counter()
