@@ -244,6 +244,23 @@ class MesosOptions(Configurable):
             return str(self.container)
         return "process" if self.master == "local" and not self.image else "docker"
 
+    @property
+    def private_mesos(self) -> dict[str, Any] | None:
+        """With which arguments PrivateMesos (daemon/private.py) makes it, as JSON can hold them; None for another."""
+        if self.master != "local":
+            return None
+        kind = self.container_kind
+        wanted: dict[str, Any] = {"agents": self.local_agents, "containerizers": "mesos"}
+        if kind == "docker":
+            wanted["containerizers"] = "docker,mesos"
+        elif kind == "mesos":
+            wanted["images"] = sorted({self.image, self.controller_image or self.image} - {""})
+        else:  # executors that are processes share what they import: nothing else takes so long as that
+            python = self.python or sys.executable
+            begin, _, end = Container(python=python).line("\0").partition("\0")
+            wanted["warm"] = [[python, "-m", "ipymesos_executor.warm"], begin, end]
+        return wanted
+
     def engine_spec(self, engine_args: Iterable[str] = ()) -> EngineSpec:
         """What is wanted of each engine of a set; engine_args are for ipengine."""
         return EngineSpec(

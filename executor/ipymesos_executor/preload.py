@@ -69,7 +69,6 @@ def load(kind: str, names: Iterable[str]) -> list[str]:
     finally:
         if no_debugpy:
             del sys.modules["debugpy"]  # user code may still import it
-    freeze()
     return warnings
 
 

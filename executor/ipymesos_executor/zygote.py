@@ -110,11 +110,13 @@ def _body(kind: str) -> Body:
         from . import engine
 
         engine.draft()
-        preload.freeze()
-        return engine.run
-    from .controller import run as run_controller
+        run = engine.run
+    else:
+        from . import controller
 
-    return run_controller
+        run = controller.run
+    preload.freeze()
+    return run
 
 
 class Zygote:

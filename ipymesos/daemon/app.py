@@ -43,13 +43,14 @@ from ..errors import (
 )
 from ..paths import Paths
 from . import view
+from .access import in_thread, master_of
 from .clock import SteadyClock
 from .herald import Herald
 from .journal import Journal
 from .metrics import Metrics
 from .orphan import Orphan
 from .owner import Owner
-from .private import PrivateMesos, in_thread, master_of
+from .private import PrivateMesos
 from .published import Published
 from .sandbox import Coroner, Files, Logs
 from .service import ClusterService

@@ -14,7 +14,7 @@ from ..core.messages import EnginesDropped, EnginesWanted, EngineUnwanted, StopW
 from ..core.model import CONTROLLER, EngineSpec, Everything, State
 from ..errors import ConfigError
 from . import metrics_token, view
-from .private import in_thread
+from .access import in_thread
 from .streams import Watcher
 
 MOST_EVENTS = 1000  # in one answer

@@ -13,7 +13,7 @@ from traitlets import TraitError
 from .. import __version__
 from ..config import MesosOptions
 from ..core.model import Container
-from ..daemon.private import Access, master_of
+from ..daemon.access import Access, master_of
 from ..errors import ConfigError, MesosError
 from ..masters import ZooKeeper, parse
 from ..paths import Paths

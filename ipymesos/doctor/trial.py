@@ -33,7 +33,7 @@ from ..core.messages import (
 )
 from ..core.model import Agent, Cluster, Container, EngineSet, EngineSpec, Offer, Resources, Spec, Task
 from ..core.offers import Lack, Stock, stocks
-from ..daemon.private import Access
+from ..daemon.access import Access
 from ..daemon.sandbox import Files
 from ..daemon.sandbox.coroner import last_words
 from ..daemon.sandbox.files import Sandbox

@@ -125,7 +125,7 @@ class MesosLauncher(MesosOptions, BaseLauncher):
             return ended(str(error))
 
     def find_args(self) -> list[str]:
-        return [sys.executable, "-m", "ipymesos", "start"]
+        return [sys.executable, "-m", "ipymesos.daemon"]
 
     # -- ends
 

@@ -74,8 +74,10 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
                 "stop it with `ipcluster stop`, or give this one another --cluster-id"
             )
         self._prepare_cluster()
-        request = {"options": self.to_options(), "controller_args": args}
+        request = {"options": self.to_options(), "controller_args": args, "private": self.private_mesos}
         daemon = await self._begin_daemon(request)
+        # Not before: until the master knows the daemon both of a small machine's processors have enough to do.
+        threading.Thread(target=_prepare_client, name="ipymesos-prepare-client").start()
         self._use(daemon)
         with contextlib.suppress(errors.IPyMesosError):  # if it has ended already, the watcher finds out why
             status = daemon.status()
@@ -87,7 +89,6 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
         timeout = self.connect_timeout + (DOWNLOAD_TIMEOUT if self.master == "local" else self.start_timeout)
         for left in reversed(range(TRIES)):
             self._child = spawn.spawn(self.paths, request, self.work_dir)
-            threading.Thread(target=_prepare_client, name="ipymesos-prepare-client").start()
             self.pid, self.create_time = self._child.pid, began(self._child.pid)
             if self.state == "before":
                 self.notify_start({"pid": self.pid, "log": str(self.paths.log_file)})
@@ -112,7 +113,7 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
             cluster.send_engines_connection_env = False
 
     def _follow(self, *, started_here: bool) -> None:
-        from ..following.cluster import follow  # _prepare_client has imported it while the daemon started
+        from ..following.cluster import follow  # takes a while, and the daemon starts meanwhile
 
         super()._follow(started_here=started_here)
         follow(self.parent)  # its clients shall stay with it when its controller dies or moves
@@ -262,10 +263,9 @@ class MesosControllerLauncher(MesosLauncher, ControllerLauncher):
 
 
 def _prepare_client() -> None:
-    """Import meanwhile what is wanted later: the first request looks whether its arguments are numpy's."""
-    for name in ("ipymesos.following.cluster", "numpy"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    """Import while we wait what is wanted later: the first request looks whether its arguments are numpy's."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("numpy")
 
 
 def _load(path: str) -> dict[str, Any]:

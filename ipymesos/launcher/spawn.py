@@ -50,9 +50,7 @@ def resume(paths: Paths, work_dir: str = ".") -> subprocess.Popen[bytes]:
 
 
 def _start(paths: Paths, work_dir: str, arguments: tuple[str, ...], stdin: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ipymesos", "start", "--profile-dir", str(paths.profile_dir)]
-    # One word, so that an id which begins with a dash is not taken for an option.
-    command += [f"--cluster-id={paths.cluster_id}", "--options", "-", *arguments]
+    command = [sys.executable, "-m", "ipymesos.daemon", str(paths.profile_dir), paths.cluster_id, *arguments]
     environment = {name: value for name, value in os.environ.items() if not _FOREIGN.fullmatch(name)}
     paths.log_file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(paths.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

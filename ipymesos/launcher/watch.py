@@ -20,6 +20,7 @@ from .asker import Daemon
 PATIENCE = 5.0  # seconds without progress before we say why, and between two different explanations
 REPEAT = 30.0  # seconds before the same explanation is given again
 POLL = 10.0  # seconds one request may wait for news
+BREATH = 0.1  # seconds between news and the next request: while a cluster starts there would be hundreds
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,10 @@ class Watcher(threading.Thread):
         if not seen.there:
             return End(0)
         self.ever = self.ever or seen.running > 0
-        return self._verdict(seen)
+        end = self._verdict(seen)
+        if end is None:
+            self.closed.wait(BREATH)
+        return end
 
     def _bereft(self) -> End | None:
         """The daemon is gone."""

@@ -1,4 +1,4 @@
-"""Be a Mesos master and agents, in one process: the program `python -IB boot.py RECIPE KEEPER`.
+"""Be a Mesos master and agents, in one process: the program `python -ISB boot.py RECIPE KEEPER`.
 
 Mesos' own library has no entry "start a cluster", but its scheduler driver starts one when the master is called
 `local` (src/sched/sched.cpp, src/local/local.cpp): constructing the driver is enough, it is never started. The

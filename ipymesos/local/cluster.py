@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
+import contextlib
 import os
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +20,7 @@ from .election import Election, get, leader_of
 from .errors import FlagError, LocalMesosError
 from .images import Images
 from .process import MesosProcess
+from .warm import Warm
 
 PROBE_TIMEOUT = 1.0  # s; a request that arrives while Mesos boots may never be answered
 PROBE_INTERVAL = 0.02  # s
@@ -64,7 +65,7 @@ class LocalMesos:
         environment: Mapping[str, str] | None = None,
         start_timeout: float = 60.0,
         election: Election | None = None,
-        warm: workdir.Warm | None = None,
+        warm: Warm | None = None,
     ) -> None:
         self.count = check_count(agents, 0)
         self.election = election or Election()
@@ -135,43 +136,60 @@ class LocalMesos:
 
     def start(self) -> LocalMesos:
         """Return when the master answers and all agents are registered; leave nothing behind on failure."""
+        self.begin()
         try:
-            return self._start()
+            return self.until_up()
         except LocalMesosError as error:
             if "docker" not in self.containerizers or CONTAINER_VANISHED not in str(error):
                 raise
-        return self._start()
+        self.begin()
+        return self.until_up()
 
-    def _start(self) -> LocalMesos:
+    def begin(self) -> None:
+        """The first half of start(): its processes run. Leaves nothing behind on failure."""
         with self._lock:
             if self._process is not None:
                 raise LocalMesosError("this local Mesos is running already")
-            loadable = library.prepare(self.version, self._archive)
-            locks = ports.Locks()
-            try:
-                work_dir = self._make_work_dir()
-                locks.hold(workdir.lock(work_dir))
-                if self._asked_port:
-                    ports.check_port(self.ip, self._asked_port)
-                else:
-                    self._port = ports.take_master_port(self.ip, locks)
-                agents = workdir.settle_agents(work_dir, self.count, self._resources, self._attributes, locks)
-                if self._asked_images is not None or (work_dir / "images").exists():  # containers may run from them
-                    self._images = Images(work_dir)
-                    for source in self._asked_images or ():
-                        self._images.add(source)
-                recipe = workdir.write_recipe(work_dir, loadable, agents, self.election)
-                self._process = MesosProcess(self._orders(work_dir, recipe, locks))
-                self._boot()
-            except LocalMesosError:
-                self.stop(keep_executors=not self.private)  # those of an earlier start, which another may recover
-                raise
-            except BaseException:
-                self.stop()
-                raise
-            finally:
-                locks.close()
-            return self
+            with self._all_or_nothing():
+                self._begin()
+
+    def _begin(self) -> None:
+        work_dir = self._make_work_dir()
+        loadable = library.prepare(self.version, self._archive)
+        locks = ports.Locks()
+        try:
+            locks.hold(workdir.lock(work_dir))
+            if self._asked_port:
+                ports.check_port(self.ip, self._asked_port)
+            else:
+                self._port = ports.take_master_port(self.ip, locks)
+            agents = workdir.settle_agents(work_dir, self.count, self._resources, self._attributes, locks)
+            if self._asked_images is not None or (work_dir / "images").exists():  # containers may run from them
+                self._images = Images(work_dir)
+                for source in self._asked_images or ():
+                    self._images.add(source)
+            recipe = workdir.write_recipe(work_dir, loadable, agents, self.election)
+            self._process = MesosProcess(self._orders(work_dir, recipe, locks))
+            self._process.start()
+        finally:
+            locks.close()
+
+    def until_up(self) -> LocalMesos:
+        """The second half."""
+        with self._lock, self._all_or_nothing():
+            self._wait()
+        return self
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        try:
+            yield
+        except LocalMesosError:
+            self.stop(keep_executors=not self.private)  # those of an earlier start, which another may recover
+            raise
+        except BaseException:
+            self.stop()
+            raise
 
     def add_image(self, source: str) -> None:
         """Let containers have one more Docker image, or all of a folder: see `images` above, which must not be None."""
@@ -202,7 +220,9 @@ class LocalMesos:
         """Kill Mesos if it still runs, and start it again on the same port and work dir; wait until it is as before."""
         with self._lock:
             self.kill()
-            self._boot(wait)
+            self._running().start()
+            if wait:
+                self._wait()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Whether the Mesos process has ended, within so many seconds."""
@@ -244,7 +264,15 @@ class LocalMesos:
         return self._process
 
     def _make_work_dir(self) -> Path:
-        work_dir = self._asked_dir or Path(os.path.realpath(tempfile.mkdtemp(prefix="ipymesos-local-")))
+        try:
+            if self._warm is not None:
+                work_dir = Path(self._warm.work_dir)
+            else:
+                work_dir = self._asked_dir or Path(os.path.realpath(tempfile.mkdtemp(prefix="ipymesos-local-")))
+        except OSError as error:
+            raise LocalMesosError(
+                f"no folder for its files can be made in {error.filename}: {error.strerror}"
+            ) from None
         self.work_dir = work_dir
         try:
             work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -260,6 +288,8 @@ class LocalMesos:
     def _orders(self, work_dir: Path, recipe: Path, locks: ports.Locks) -> keeper.Orders:
         credentials = workdir.write_credentials(work_dir, self._credentials) if self._credentials else None
         launcher_dir = workdir.install_launcher(work_dir)
+        if self._warm is not None:
+            workdir.tell_of(self._warm, launcher_dir)
         environment = settings.environment(
             ip=self.ip,
             port=self._port,
@@ -282,15 +312,11 @@ class LocalMesos:
             private=self.private,
             docker="docker" in self.containerizers,
             hold=locks.filenos(),
-            warm=workdir.install_warm(launcher_dir, self._warm) if self._warm is not None else [],
         )
 
-    def _boot(self, wait: bool = True) -> None:
-        """Have Mesos started; wait for the master, then for the agents."""
+    def _wait(self) -> None:
+        """For the master, then for the agents."""
         deadline = time.monotonic() + self._start_timeout
-        self._running().start()
-        if not wait:
-            return
         self._until(lambda: bool(get(self.master, "/version", PROBE_TIMEOUT)), deadline, "an answer of the master")
         if self.election.masters:  # one that could not vote yet would keep the next leader from the registry
             self._until(self._votes, deadline, "a vote in the registry")
@@ -302,7 +328,7 @@ class LocalMesos:
             try:
                 if check():
                     return
-            except (OSError, http.client.HTTPException, ValueError):
+            except (OSError, ValueError):
                 pass  # not yet: nothing listens, or Mesos is not ready for this request
             if process.status is not None or not process.kept():
                 raise LocalMesosError(self.failure())

@@ -5,14 +5,16 @@ ZooKeeper and the election are described in the Mesos documentation, "High-Avail
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .errors import FlagError
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 MASTER = re.compile(r"[^\s/:]+:\d+\Z")
 ZOOKEEPER = re.compile(r"zk://[^\s/@]+(/[^\s/]+)+\Z")
@@ -50,15 +52,19 @@ def leader_of(address: str, timeout: float) -> str:
 
 
 def get(address: str, path: str, timeout: float) -> Any:
-    """The JSON found there. OSError, HTTPException or ValueError when there is none."""
+    """The JSON found there. OSError or ValueError when there is none."""
     return json.loads(_ask(address, path, timeout)[1])
 
 
-def _ask(address: str, path: str, timeout: float) -> tuple[http.client.HTTPResponse, bytes]:
+def _ask(address: str, path: str, timeout: float) -> tuple[HTTPResponse, bytes]:
+    import http.client  # takes half as long as all else here, and Mesos boots before it is wanted
+
     connection = http.client.HTTPConnection(address, timeout=timeout)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
         return response, response.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"{address} does not answer as a Mesos does: {error!r}") from error
     finally:
         connection.close()

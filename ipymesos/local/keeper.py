@@ -1,4 +1,4 @@
-"""Keep one Mesos process for its owner, and leave nothing behind: the program `python -IB keeper.py`.
+"""Keep one Mesos process for its owner, and leave nothing behind: the program `python -ISB keeper.py`.
 
 The owner (a `LocalMesos`) writes lines to our stdin: first a JSON object, see `Orders`, then commands:
   start   run the Mesos process; answered by {"started": pid}, and at its end, whatever caused it, by {"ended": status}
@@ -25,7 +25,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 MARK = "IPYMESOS_LOCAL_WORK_DIR"  # in the environment of the Mesos process and of the programs that it calls
@@ -46,9 +46,6 @@ class Orders:
     private: bool
     docker: bool
     hold: list[int]
-    warm: list[str] = field(
-        default_factory=list
-    )  # a program that forks executors, see containerizer/warm.py; none if empty
 
 
 class Keeper:
@@ -57,7 +54,6 @@ class Keeper:
     def __init__(self, orders: Orders) -> None:
         self.orders = orders
         self.mesos: subprocess.Popen[bytes] | None = None
-        self.warm: subprocess.Popen[bytes] | None = None
 
     def run(self, pending: bytes, wakeup: int) -> int:
         """Obey until the end; the exit status. `pending` was read behind the orders."""
@@ -89,15 +85,6 @@ class Keeper:
 
     def start(self) -> None:
         with open(self.orders.log, "ab") as log:
-            if self.orders.warm and self.warm is None:
-                self.warm = subprocess.Popen(
-                    self.orders.warm,
-                    env={name: self.orders.environment[name] for name in ("PATH", MARK)},  # as executors have it
-                    cwd=self.orders.work_dir,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                )
             self.mesos = subprocess.Popen(
                 [*self.orders.command, str(os.getpid())],
                 env=self.orders.environment,
@@ -189,7 +176,7 @@ def undo(work_dir: str) -> str:
     """Mounts and control groups of containers with images; "" or what is left of them."""
     program = Path(__file__).with_name("leftovers.py")
     done = subprocess.run(
-        [sys.executable, "-IB", str(program), work_dir], stdin=subprocess.DEVNULL, capture_output=True, text=True
+        [sys.executable, "-ISB", str(program), work_dir], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason"])[-1]
 

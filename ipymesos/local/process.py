@@ -32,7 +32,7 @@ class MesosProcess:
         with open(orders.log, "ab") as log:
             os.fchmod(log.fileno(), 0o600)
             self._keeper = subprocess.Popen(
-                [sys.executable, "-IB", str(HERE / "keeper.py")],
+                [sys.executable, "-ISB", str(HERE / "keeper.py")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -47,7 +47,7 @@ class MesosProcess:
     @classmethod
     def recipe(cls, path: Path) -> list[str]:
         """The command of a Mesos that is made to this recipe; the keeper appends its own process id."""
-        return [sys.executable, "-IB", str(HERE / "boot.py"), str(path)]
+        return [sys.executable, "-ISB", str(HERE / "boot.py"), str(path)]
 
     def start(self) -> None:
         """Have Mesos started; returns before it is up."""

@@ -9,16 +9,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from . import agents as offered
 from .election import Election
 from .errors import FlagError, LocalMesosError
 from .ports import Block, Locks, retake_blocks, take_blocks
+from .warm import Warm
 
 LOCK_PATIENCE = 5.0  # s: a Mesos that was just killed needs a moment to be gone
 LONGEST_SHEBANG = 120  # bytes; Linux before 5.1 cuts at 127
@@ -31,18 +34,6 @@ class Agent:
     resources: str
     attributes: str
     block: Block | None
-
-
-@dataclass(frozen=True)
-class Warm:
-    """Executors whose command line, one for the shell, begins and ends like this are forked from a process.
-
-    command: that process, which is given the path of the socket to listen at; see containerizer/warm.py.
-    """
-
-    command: tuple[str, ...]
-    begin: str
-    end: str
 
 
 def lock(work_dir: Path) -> int:
@@ -133,8 +124,13 @@ def install_launcher(work_dir: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     package = folder / "containerizer"
     package.mkdir(mode=0o700, exist_ok=True)
+    compiled = package / "__pycache__"
+    compiled.mkdir(mode=0o700, exist_ok=True)
     for source in Path(__file__).with_name("containerizer").glob("*.py"):
-        _write(package / source.name, source.read_text())
+        # With their times, by which Python knows that what has been compiled of the one belongs to the other.
+        shutil.copy2(source, package)
+        if (cached := Path(cache_from_source(str(source)))).exists():
+            shutil.copy2(cached, compiled)
     program = f"import sys\nsys.path.insert(0, {str(folder)!r})\nfrom containerizer import launch\nlaunch.main()\n"
     python = sys.executable
     if len(python) < LONGEST_SHEBANG and not set(python) & set(" \t"):
@@ -149,11 +145,9 @@ def install_launcher(work_dir: Path) -> Path:
     return folder
 
 
-def install_warm(folder: Path, warm: Warm) -> list[str]:
-    """Tell the helper in this folder of it; its command."""
-    path = str(folder / "warm")
-    _write(folder / "warm.json", json.dumps({"begin": warm.begin, "end": warm.end, "socket": path}))
-    return [*warm.command, path]
+def tell_of(warm: Warm, folder: Path) -> None:
+    """Let the helper in this folder know of it."""
+    _write(folder / "warm.json", json.dumps({"begin": warm.begin, "end": warm.end, "socket": warm.socket}))
 
 
 def write_recipe(work_dir: Path, library: Path, agents: list[Agent], election: Election) -> Path:

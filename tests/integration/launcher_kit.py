@@ -147,7 +147,7 @@ def daemons(directory: Path) -> list[psutil.Process]:
             line = process.cmdline()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-        if line[1:4] == ["-m", "ipymesos", "start"] and any(arg.startswith(str(directory)) for arg in line):
+        if line[1:3] == ["-m", "ipymesos.daemon"] and line[3].startswith(str(directory)):
             found.append(process)
     return found
 

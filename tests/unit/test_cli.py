@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import shlex
@@ -17,7 +16,7 @@ import pytest
 from ipymesos import __version__
 from ipymesos.cli import main as cli
 from ipymesos.cli.options import add_options, chosen_options, locate_profile, profile_config
-from ipymesos.cli.start import connecting, read_wish, watching
+from ipymesos.cli.start import connecting, watching
 from ipymesos.config import MesosOptions
 from ipymesos.daemonfile import DaemonFile, began
 from ipymesos.errors import ConfigError
@@ -139,21 +138,6 @@ def test_a_live_daemon_is_not_disturbed(capsys: pytest.CaptureFixture[str], tmp_
     assert file.read_bytes() == before
     code, _, err = run(capsys, "status", "--profile-dir", str(tmp_path))
     assert code == 11 and "doesn't answer" in err and "token" not in err
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"[]", b'"x"', b"\xff", b'{"n": "4"}', b'{"controller_args": [1]}', b'{"options": 1}']
-)
-def test_a_wish_on_standard_input_that_is_none(data: bytes) -> None:
-    with pytest.raises(ConfigError, match="--options -"):
-        read_wish(data)
-
-
-def test_a_wish_on_standard_input() -> None:
-    wish = {"options": {"memory": "3 GB", "cpus": 2}, "controller_args": ["--nodb"], "n": 4}
-    n, args, options = read_wish(json.dumps(wish).encode())
-    assert (n, args, options.memory, options.cpus) == (4, ["--nodb"], "3 GB", 2.0)
-    assert read_wish(b"{}")[:2] == (None, [])
 
 
 # --- where options come from ---------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from ...core import policy
 from ...core.messages import Updated
 from ...core.model import Cluster
 from ...errors import Unreadable
-from ..private import in_thread
+from ..access import in_thread
 from .files import Files, Sandbox
 
 TIMEOUT = 2.0  # seconds; an agent that can't be asked must not hold anything up

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...core.model import Cluster
 from ...errors import ConfigError, Gone, Unreadable
-from ..private import in_thread
+from ..access import in_thread
 from . import sources
 from .files import PIECE, Files, Piece, last_lines
 from .sources import STREAMS, Source
