@@ -47,11 +47,13 @@ class PrivateMesos:
 
         self.principal, self.secret = PRINCIPAL, secrets.token_urlsafe(32)
         self._thread = ThreadPoolExecutor(1)
-        mesos = self._made(agents, containerizers, images)
-        if self._warm is None:
-            self.booted = self._thread.submit(mesos.start)
-        else:
-            self.booted = self._begun(mesos)
+        try:
+            mesos = self._made(agents, containerizers, images)
+        except BaseException:
+            if self._warm is not None:
+                self._warm.stop()
+            raise
+        self.booted = self._thread.submit(mesos.start) if self._warm is None else self._begun(mesos)
 
     def _made(self, agents: int, containerizers: str, images: Sequence[str] | None) -> LocalMesos | LocalFleet:
         from ..local import LocalFleet, LocalMesos

@@ -5,8 +5,8 @@ It needs longer to be ready than Mesos to boot, so it is begun before anything e
 
 from __future__ import annotations
 
-import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -29,6 +29,7 @@ class Warm:
 
     def __init__(self, command: Sequence[str], begin: str, end: str) -> None:
         self.begin, self.end = begin, end
+        self.process: subprocess.Popen[bytes] | None = None
         self.work_dir = os.path.realpath(tempfile.mkdtemp(prefix="ipymesos-local-"))
         os.mkdir(os.path.join(self.work_dir, "launcher"), 0o700)
         self.socket = os.path.join(self.work_dir, "launcher", "warm")
@@ -49,7 +50,11 @@ class Warm:
         threading.Thread(target=self.process.wait, name="ipymesos-warm", daemon=True).start()
 
     def stop(self) -> None:
-        """For when no Mesos has come of it, or that has ended."""
-        with contextlib.suppress(AttributeError):
+        """For when the Mesos has ended, or none has come of it."""
+        if self.process is not None:
             self.process.terminate()
-            self.process.wait(PATIENCE)
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        shutil.rmtree(self.work_dir, ignore_errors=True)
