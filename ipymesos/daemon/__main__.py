@@ -1,7 +1,8 @@
 """The daemon as a launcher starts it: python -m ipymesos.daemon PROFILE_DIR CLUSTER_ID [--resume]
 
-Without --resume standard input holds a JSON object, {"options": {...}, "controller_args": [...], "private": {...}}. The
-last is what PrivateMesos is made with, or null: as it is known at once, that Mesos boots while all else is imported.
+Without --resume standard input holds a JSON object, {"options": {...}, "controller_args": [...], "private": {...}}, and
+perhaps "n", the size of a first engine set. `private` is what PrivateMesos is made with, or null: as it is known at once,
+that Mesos boots while all else is imported.
 The exit codes are those of `python -m ipymesos start`; the end of the log, standard error, says why.
 """
 
@@ -50,8 +51,8 @@ def read_wish(data: bytes) -> dict[str, Any]:
         args, private = wish["controller_args"], wish["private"]
         if not all(isinstance(arg, str) for arg in args) or not isinstance(wish["options"], dict):
             raise ValueError("controller_args are texts, and options have names")
-        if not (private is None or isinstance(private, dict)):
-            raise ValueError("private has names, or is null")
+        if not (private is None or isinstance(private, dict)) or not isinstance(wish.setdefault("n"), int | None):
+            raise ValueError("private has names, or is null; n is a number, or null")
         return dict(wish)
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"standard input must hold a JSON object of options: {error!r}") from None

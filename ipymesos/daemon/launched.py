@@ -23,7 +23,7 @@ def run(profile_dir: Path, cluster_id: str, wish: Mapping[str, Any] | None, priv
     try:
         start = None
         if wish is not None:
-            start = Start(MesosOptions.from_options(wish["options"]), None, tuple(wish["controller_args"]))
+            start = Start(MesosOptions.from_options(wish["options"]), wish["n"], tuple(wish["controller_args"]))
         App(Paths(profile_dir, cluster_id), start, launched=True, private=private).run()
     except TraitError as error:
         raise ConfigError(str(error)) from error

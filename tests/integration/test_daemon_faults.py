@@ -58,7 +58,8 @@ def launched(profile: Path, options: dict[str, Any]) -> Iterator[subprocess.Pope
     """A daemon as launchers start it."""
     paths = Paths(profile)
     paths.security.mkdir(parents=True, exist_ok=True)
-    request = {"options": MesosOptions.from_options(options).to_options(), "n": 1}
+    wanted = MesosOptions.from_options(options)
+    request = {"options": wanted.to_options(), "n": 1, "controller_args": [], "private": wanted.private_mesos}
     process = spawn.spawn(paths, request, str(profile))
     try:
         yield process

@@ -26,6 +26,7 @@ from ipymesos.errors import ConfigError
         b'{"options": {}, "controller_args": [1], "private": null}',
         b'{"options": 1, "controller_args": [], "private": null}',
         b'{"options": {}, "controller_args": [], "private": 1}',
+        b'{"options": {}, "controller_args": [], "private": null, "n": "4"}',
     ],
 )
 def test_a_wish_that_is_none(wish: bytes) -> None:
@@ -35,7 +36,8 @@ def test_a_wish_that_is_none(wish: bytes) -> None:
 
 def test_a_wish() -> None:
     wish = {"options": {"memory": "3 GB"}, "controller_args": ["--nodb"], "private": None}
-    assert read_wish(json.dumps(wish).encode()) == wish
+    assert read_wish(json.dumps(wish).encode()) == {**wish, "n": None}
+    assert read_wish(json.dumps({**wish, "n": 4}).encode())["n"] == 4
 
 
 @pytest.mark.parametrize(
