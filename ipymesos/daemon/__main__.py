@@ -1,8 +1,8 @@
 """The daemon as a launcher starts it: python -m ipymesos.daemon PROFILE_DIR CLUSTER_ID [--resume]
 
 Without --resume standard input holds a JSON object, {"options": {...}, "controller_args": [...], "private": {...}}, and
-perhaps "n", the size of a first engine set. `private` is what PrivateMesos is made with, or null: as it is known at once,
-that Mesos boots while all else is imported.
+perhaps "n", the size of a first engine set. What PrivateMesos is made with, "private", may be null; as it is known at
+once, that Mesos boots while all else is imported.
 The exit codes are those of `python -m ipymesos start`; the end of the log, standard error, says why.
 """
 
