@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ipymesos.core.model import Cluster, ControllerSpec, EngineSet, EngineSpec, Everything, Resources, Spec
+from ipymesos.core.cluster import Cluster
+from ipymesos.core.resources import Resources
+from ipymesos.core.session import Everything
+from ipymesos.core.specs import ControllerSpec, EngineSet, EngineSpec, Spec
 
 ENGINES = "engines"
 CPUS, MEM = 1000, 500  # of an engine: thousandths, MB

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from traitlets import Bool, Dict, List, TraitError, Unicode, default, validate
 from traitlets.config import Configurable
 
-from .core.model import Container, ControllerSpec, EngineSpec, Resources
+from .core.resources import Resources
+from .core.specs import Container, ControllerSpec, EngineSpec
 from .paths import NotPrivate, read_private
 from .traits import (
     Attributes,

@@ -17,7 +17,8 @@ from typing import Any
 
 import zmq
 
-from .core.model import CONTROLLER, Cluster, State, Task
+from .core.cluster import Cluster, State, Task
+from .core.specs import CONTROLLER
 from .errors import ConfigError
 from .paths import Paths, write_private
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from ipymesos.core.cluster import Task
 from ipymesos.core.messages import (
     AcceptInverse,
     Acknowledge,
@@ -34,8 +35,9 @@ from ipymesos.core.messages import (
     Teardown,
     Updated,
 )
-from ipymesos.core.model import SCALARS, Agent, InverseOffer, Offer, Piece, Resources, Task
 from ipymesos.core.offers import as_ranges, without
+from ipymesos.core.resources import SCALARS, InverseOffer, Offer, Piece, Resources
+from ipymesos.core.session import Agent
 
 
 @dataclass

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 from ipymesos.client import Daemon
 from ipymesos.config import MesosOptions
+from ipymesos.core.cluster import Cluster
 from ipymesos.core.messages import Action
-from ipymesos.core.model import Cluster, Everything
+from ipymesos.core.session import Everything
 from ipymesos.daemon.clock import SteadyClock
 from ipymesos.daemon.herald import Herald
 from ipymesos.daemon.journal import Journal

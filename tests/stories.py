@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ipymesos.core.cluster import Cluster, Task
 from ipymesos.core.messages import Action, EnginesWanted, Event, Launch, Offered, Subscribed, Updated
-from ipymesos.core.model import (
-    Cluster,
-    Container,
-    ControllerSpec,
-    EngineSpec,
-    Everything,
-    Offer,
-    Piece,
-    Resources,
-    Spec,
-    Task,
-)
+from ipymesos.core.resources import Offer, Piece, Resources
 from ipymesos.core.scheduler import observe, plan, record
+from ipymesos.core.session import Everything
+from ipymesos.core.specs import Container, ControllerSpec, EngineSpec, Spec
 
 ENGINE = EngineSpec(Resources(cpus=1000, mem=500), pack=Resources(cpus=100, mem=100))
 CONTROLLER_SPEC = ControllerSpec(Resources(cpus=500, mem=500))

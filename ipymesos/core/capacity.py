@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .model import CONTROLLER, SCALARS, Agent, Cluster, ControllerSpec, EngineSpec, Resources
+from .cluster import Cluster
 from .offers import FUNNEL, Lack, one_task, show
 from .policy import spec_of
+from .resources import SCALARS, Resources
+from .session import Agent
+from .specs import CONTROLLER, ControllerSpec, EngineSpec
 
 
 def ever_fits(agent: Agent, spec: ControllerSpec | EngineSpec) -> Lack | None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import policy, reasons
-from .model import CONTROLLER, Everything
 from .offers import FUNNEL
 from .reasons import Best, Reason, engines, span
+from .session import Everything
+from .specs import CONTROLLER
 
 # What a group waits for, in a word that programs may rely on.
 WHY = {

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import Agent, EngineSpec, InverseOffer, Offer, Refusal, Task, Usage
+from .cluster import Task
+from .resources import InverseOffer, Offer
+from .session import Agent, Refusal, Usage
+from .specs import EngineSpec
 
 # --- events ------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from . import capacity, policy
+from .cluster import Draft, Exit, Place, State, Task
 from .messages import (
     AgentLost,
     AgentsHidden,
@@ -29,7 +30,9 @@ from .messages import (
     Ticked,
     Updated,
 )
-from .model import CONTROLLER, Draft, Drain, EngineSet, Everything, Exit, Load, Place, Queues, Session, State, Task
+from .resources import Drain
+from .session import Everything, Load, Queues, Session
+from .specs import CONTROLLER, EngineSet
 
 # Mesos' task states (mesos.proto, TaskState) and what they make of a task that we know. None: it has ended.
 TRANSITIONS: dict[str, State | None] = {

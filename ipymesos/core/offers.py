@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .model import SCALARS, ControllerSpec, EngineSpec, Offer, Piece, Refusal, Resources
+from .resources import SCALARS, Offer, Piece, Resources
+from .session import Refusal
+from .specs import ControllerSpec, EngineSpec
 
 FUNNEL = ("role", "attributes", "draining", "failing", *SCALARS, "ports")
 

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import policy
+from .cluster import Cluster, State, Task
 from .messages import Action, Decline, Launch
-from .model import CONTROLLER, Cluster, ControllerSpec, EngineSpec, Everything, Piece, Refusal, Resources, State, Task
 from .offers import EXECUTOR_SHARE, Stock, one_task, refusal
+from .resources import Piece, Resources
+from .session import Everything, Refusal
+from .specs import CONTROLLER, ControllerSpec, EngineSpec
 
 LONG_REFUSAL = 3600.0  # seconds; only offers no better than the refused one are held back, and REVIVE ends it
 SHORT_REFUSAL = 1.0  # seconds; after a launch, while more is wanted

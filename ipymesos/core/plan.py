@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import policy
+from .cluster import Cluster, State
 from .messages import (
     AcceptInverse,
     Acknowledge,
@@ -20,10 +21,11 @@ from .messages import (
     Teardown,
     TellGone,
 )
-from .model import CONTROLLER, Cluster, Everything, State
 from .offers import stocks
 from .placement import Placement
 from .retire import retire
+from .session import Everything
+from .specs import CONTROLLER
 
 REVIVE_AGAIN = 30.0  # seconds between two REVIVEs for the same wish: one may overtake a DECLINE and be lost
 LIST_AGENTS_AFTER = 2.0  # seconds without any offer

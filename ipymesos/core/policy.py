@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .cluster import GONE, Cluster, Place, Setback, State, Task, Trouble
 from .messages import Updated
-from .model import (
-    CONTROLLER,
-    GONE,
-    Cluster,
-    ControllerSpec,
-    EngineSpec,
-    Everything,
-    Place,
-    Setback,
-    State,
-    Task,
-    Trouble,
-)
+from .session import Everything
+from .specs import CONTROLLER, ControllerSpec, EngineSpec
 
 LAUNCH_TRIES = 3  # of a group that has never worked, before it is given up
 STEADY = 20.0  # seconds in which a running task makes up for earlier failures: what loops dies sooner

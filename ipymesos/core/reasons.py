@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from . import capacity, policy
 from .capacity import ever_fits, fits_now, free, nearest
-from .model import CONTROLLER, EngineSpec, Everything, Refusal, State, Task
+from .cluster import State, Task
 from .offers import FUNNEL, show
+from .session import Everything, Refusal
+from .specs import CONTROLLER, EngineSpec
 
 LACKS = {
     "cpus": "too few cpus",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from . import policy
+from .cluster import Task
 from .messages import (
     AcceptInverse,
     Acknowledge,
@@ -23,7 +24,7 @@ from .messages import (
     Teardown,
     TellGone,
 )
-from .model import Everything, Refusal, Task
+from .session import Everything, Refusal
 
 
 def record(state: Everything, actions: Sequence[Action], now: float) -> Everything:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from . import policy
+from .cluster import Cluster, State, Task
 from .messages import Action, AskLoad, Kill
-from .model import CONTROLLER, Cluster, EngineSpec, Everything, State, Task
+from .session import Everything
+from .specs import CONTROLLER, EngineSpec
 
 KILL_AGAIN = 10.0  # seconds
 STOP_GRACE = 1.0  # seconds that an engine gets to finish its work when the whole cluster ends

@@ -28,9 +28,11 @@ from traitlets import TraitError
 from .. import __version__, mesos, tls
 from ..config import MesosOptions
 from ..connection import Connection
+from ..core.cluster import Cluster, Task
 from ..core.explain import Explanation
 from ..core.messages import Action, Event, ListAgents, Offered, StopWanted, Updated
-from ..core.model import CONTROLLER, Cluster, Everything, Session, Task
+from ..core.session import Everything, Session
+from ..core.specs import CONTROLLER
 from ..daemonfile import OwnDaemonFile
 from ..driver import Driver
 from ..errors import (

@@ -15,7 +15,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from .. import __version__
 from ..core import policy
-from ..core.model import Everything, State
+from ..core.cluster import State
+from ..core.session import Everything
 from .metrics import Histogram, Metrics, kind_of
 from .vocabulary import CAUSES
 

@@ -12,7 +12,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..core import policy
-from ..core.model import CONTROLLER, Cluster, Everything, Exit, State, Task
+from ..core.cluster import Cluster, Exit, State, Task
+from ..core.session import Everything
+from ..core.specs import CONTROLLER
 from ..errors import one_line
 from .vocabulary import Happening, cause, why
 

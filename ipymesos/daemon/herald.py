@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from .. import __version__
 from ..core.explain import Explanation
-from ..core.model import Everything
+from ..core.session import Everything
 from ..errors import one_line
 from .happenings import happenings
 from .journal import Journal

@@ -11,9 +11,11 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from ..core.cluster import State
 from ..core.messages import Action, Decline, Event, Offered, Updated
-from ..core.model import CONTROLLER, Everything, State
 from ..core.observe import TRANSITIONS
+from ..core.session import Everything
+from ..core.specs import CONTROLLER
 from .vocabulary import Happening
 
 START_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0)

@@ -14,9 +14,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from ..core.cluster import Cluster
 from ..core.messages import Action, Event
-from ..core.model import Cluster, Everything
 from ..core.scheduler import observe_all, plan, record
+from ..core.session import Everything
 from ..errors import StoreError
 from .clock import SteadyClock
 

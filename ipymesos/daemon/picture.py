@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core import policy
-from ..core.model import Cluster, EngineSet, Everything, Load, Queues, Task
+from ..core.cluster import Cluster, Task
+from ..core.session import Everything, Load, Queues
+from ..core.specs import EngineSet
 from . import view
 
 WAITING_AGAIN = 1.0  # seconds until the reasons for waiting are told again: they contain times

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ..connection import Connection
-from ..core.model import Everything
+from ..core.session import Everything
 from ..daemonfile import OwnDaemonFile
 from ..errors import StoreError
 from ..paths import Paths

@@ -10,8 +10,10 @@ from traitlets import TraitError
 
 from .. import mesos
 from ..config import MesosOptions
+from ..core.cluster import State
 from ..core.messages import EnginesDropped, EnginesWanted, EngineUnwanted, StopWanted
-from ..core.model import CONTROLLER, EngineSpec, Everything, State
+from ..core.session import Everything
+from ..core.specs import CONTROLLER, EngineSpec
 from ..errors import ConfigError
 from . import metrics_token, view
 from .access import in_thread

@@ -13,7 +13,8 @@ from traitlets import TraitError
 
 from ..config import MesosOptions
 from ..connection import Connection
-from ..core.model import Cluster, EngineSet, Spec
+from ..core.cluster import Cluster
+from ..core.specs import EngineSet, Spec
 from ..errors import NotRunning, StoreError
 from ..paths import Paths
 from .store import FileStore, Saved

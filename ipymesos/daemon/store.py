@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..connection import Connection
-from ..core.model import Cluster, Task
+from ..core.cluster import Cluster, Task
 from ..errors import StoreError
 from ..paths import NotPrivate, read_private, write_private
 from .codec import decode, encode

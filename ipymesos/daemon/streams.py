@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..core.messages import LoadWanted
-from ..core.model import Everything
+from ..core.session import Everything
 from ..errors import ConfigError
 from .journal import Journal
 from .owner import Owner

@@ -8,8 +8,10 @@ from typing import Any
 
 from .. import __version__
 from ..core import policy
+from ..core.cluster import Cluster, Task
 from ..core.explain import Explanation, explain
-from ..core.model import CONTROLLER, Cluster, Everything, Task
+from ..core.session import Everything
+from ..core.specs import CONTROLLER
 from .clock import time_of_day
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..core.model import Exit
+from ..core.cluster import Exit
 from ..core.policy import FREE_REASONS
 
 KINDS = {

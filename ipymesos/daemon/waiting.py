@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..core.explain import Explanation
-from ..core.model import CONTROLLER, Everything
+from ..core.session import Everything
+from ..core.specs import CONTROLLER
 from ..errors import one_line
 from .vocabulary import Happening
 

@@ -12,7 +12,7 @@ from traitlets import TraitError
 
 from .. import __version__
 from ..config import MesosOptions
-from ..core.model import Container
+from ..core.specs import Container
 from ..daemon.access import Access, master_of
 from ..errors import ConfigError, MesosError
 from ..masters import ZooKeeper, parse

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..core.capacity import ever_fits, nearest
-from ..core.model import SCALARS, Agent, ControllerSpec, EngineSpec, Offer
 from ..core.offers import FUNNEL, one_task, show, stocks
+from ..core.resources import SCALARS, Offer
+from ..core.session import Agent
+from ..core.specs import ControllerSpec, EngineSpec
 from ..errors import ConfigError, MasterUnreachable, MesosError, StartFailed, StoreError
 from .findings import Finding, fail, ok, skip, warn
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.model import Container
+from ..core.specs import Container
 from ..errors import StartFailed
 from .findings import Finding, fail, ok, skip, warn
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from .. import mesos
 from ..config import MesosOptions
+from ..core.cluster import Cluster, Task
 from ..core.messages import (
     Acknowledge,
     Action,
@@ -31,8 +32,10 @@ from ..core.messages import (
     Teardown,
     Updated,
 )
-from ..core.model import Agent, Cluster, Container, EngineSet, EngineSpec, Offer, Resources, Spec, Task
 from ..core.offers import Lack, Stock, stocks
+from ..core.resources import Offer, Resources
+from ..core.session import Agent
+from ..core.specs import Container, EngineSet, EngineSpec, Spec
 from ..daemon.access import Access
 from ..daemon.sandbox import Files
 from ..daemon.sandbox.coroner import last_words

@@ -23,7 +23,7 @@ from traitlets import TraitError
 
 from .. import errors
 from ..bars import Bar, Progress
-from ..core.model import CONTROLLER
+from ..core.specs import CONTROLLER
 from ..daemonfile import DaemonFile, began
 from . import spawn
 from .again import TRIES, End, end_of

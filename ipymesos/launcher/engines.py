@@ -17,7 +17,7 @@ from ipyparallel.cluster.launcher import (
 from traitlets import TraitError
 
 from .. import errors
-from ..core.model import CONTROLLER
+from ..core.specs import CONTROLLER
 from .again import PATIENCE, TRIES, End
 from .asker import Daemon
 from .base import GRACE, MesosLauncher, StartError, signal_number

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..core.cluster import Cluster, Task
 from ..core.messages import (
     AcceptInverse,
     Acknowledge,
@@ -23,7 +24,6 @@ from ..core.messages import (
     Teardown,
     TellGone,
 )
-from ..core.model import Cluster, Task
 from .launch import nanoseconds, task_info
 
 Json = dict[str, Any]

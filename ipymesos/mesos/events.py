@@ -27,7 +27,8 @@ from ..core.messages import (
     Subscribed,
     Updated,
 )
-from ..core.model import Agent, InverseOffer, Offer, Resources, Usage
+from ..core.resources import InverseOffer, Offer, Resources
+from ..core.session import Agent, Usage
 from .resources import EPSILON, UNITS, merged, pieces
 
 Json = Mapping[str, Any]

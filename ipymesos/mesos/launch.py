@@ -11,7 +11,8 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from ..core.model import CONTROLLER, Cluster, Container, Task
+from ..core.cluster import Cluster, Task
+from ..core.specs import CONTROLLER, Container
 from .resources import resources
 
 Json = dict[str, Any]

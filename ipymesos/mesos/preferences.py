@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core import policy
-from ..core.model import SCALARS, EngineSpec, Everything, Resources
 from ..core.offers import one_task
+from ..core.resources import SCALARS, Resources
+from ..core.session import Everything
+from ..core.specs import EngineSpec
 from .resources import UNITS
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..core.model import Piece
+from ..core.resources import Piece
 
 Json = Mapping[str, Any]
 

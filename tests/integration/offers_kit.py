@@ -15,8 +15,11 @@ from typing import Any
 
 from ipymesos import mesos
 from ipymesos.connection import Connection
+from ipymesos.core.cluster import Cluster, State, Task
 from ipymesos.core.messages import Action, EnginesWanted, Event, ListAgents, Teardown
-from ipymesos.core.model import Cluster, Container, ControllerSpec, EngineSpec, Everything, Resources, Spec, State, Task
+from ipymesos.core.resources import Resources
+from ipymesos.core.session import Everything
+from ipymesos.core.specs import Container, ControllerSpec, EngineSpec, Spec
 from ipymesos.daemon.owner import Owner
 from ipymesos.daemon.ticks import pass_time
 from ipymesos.driver import Driver

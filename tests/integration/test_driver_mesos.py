@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ipymesos import mesos
+from ipymesos.core.cluster import Cluster, Task
 from ipymesos.core.messages import (
     Acknowledge,
     Action,
@@ -33,7 +34,8 @@ from ipymesos.core.messages import (
     Teardown,
     Updated,
 )
-from ipymesos.core.model import Cluster, Container, EngineSet, EngineSpec, Offer, Piece, Resources, Spec, Task
+from ipymesos.core.resources import Offer, Piece, Resources
+from ipymesos.core.specs import Container, EngineSet, EngineSpec, Spec
 from ipymesos.driver import Driver, calls
 from ipymesos.errors import FrameworkRemoved, NotAuthorized, SubscriptionRefused
 from ipymesos.local import LocalMesos

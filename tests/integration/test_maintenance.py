@@ -19,7 +19,7 @@ from ipymesos.core.messages import (
     Revive,
     Teardown,
 )
-from ipymesos.core.model import Offer
+from ipymesos.core.resources import Offer
 from ipymesos.local import LocalMesos
 from ipymesos.local.election import Election
 from tests.helpers import eventually

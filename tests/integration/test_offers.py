@@ -11,7 +11,7 @@ import pytest
 
 from ipymesos.core.explain import explain
 from ipymesos.core.messages import Kill, Launch, Offered, Updated
-from ipymesos.core.model import Resources
+from ipymesos.core.resources import Resources
 from ipymesos.local import LocalMesos
 from tests.helpers import eventually
 from tests.integration.driver_kit import driving

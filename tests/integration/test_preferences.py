@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ipymesos.core.messages import Decline, Offered, Revive, Subscribed
-from ipymesos.core.model import Resources
+from ipymesos.core.resources import Resources
 from ipymesos.local import LocalMesos
 from ipymesos.mesos import Preferences
 from tests.helpers import eventually

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ipymesos.client import Daemon
 from ipymesos.connection import Connection
 from ipymesos.core.messages import Subscribed, Ticked
-from ipymesos.core.model import CONTROLLER, Everything
+from ipymesos.core.session import Everything
+from ipymesos.core.specs import CONTROLLER
 from ipymesos.daemon.codec import encode
 from ipymesos.daemon.start import Start
 from ipymesos.daemon.store import VERSION, FileStore

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ipymesos import masters, mesos
 from ipymesos.core.messages import EnginesWanted, Launch, Offered, Ticked, Updated
-from ipymesos.core.model import Everything
+from ipymesos.core.session import Everything
 from ipymesos.driver.detector import _leader
 from ipymesos.driver.refusals import Redirected, judge, refusal
 from ipymesos.driver.stream import EventStream, RecordIO, StreamError, Waker

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from ipymesos.core.model import Cluster, Everything
+from ipymesos.core.cluster import Cluster
+from ipymesos.core.session import Everything
 from ipymesos.daemon.codec import encode
 from ipymesos.daemon.web.gate import Bucket
 from tests.live import TOKEN, Live

@@ -8,9 +8,12 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ipymesos.core import policy
+from ipymesos.core.cluster import Cluster, State
 from ipymesos.core.explain import explain
 from ipymesos.core.messages import Disconnected, EnginesDropped, EnginesWanted, Launch, Subscribed, Ticked, Updated
-from ipymesos.core.model import CONTROLLER, Cluster, Everything, Resources, Spec, State
+from ipymesos.core.resources import Resources
+from ipymesos.core.session import Everything
+from ipymesos.core.specs import CONTROLLER, Spec
 from tests.fake_mesos import FakeAgent, FakeMesos
 from tests.stories import CONTROLLER_SPEC, ENGINE, step
 

@@ -13,7 +13,8 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from ipymesos.config import MesosOptions, parse_duration, parse_memory
-from ipymesos.core.model import Container, ControllerSpec, EngineSpec, Resources
+from ipymesos.core.resources import Resources
+from ipymesos.core.specs import Container, ControllerSpec, EngineSpec
 
 
 @pytest.fixture(autouse=True)

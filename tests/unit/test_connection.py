@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from ipymesos.connection import Connection, internal_ports
-from ipymesos.core.model import CONTROLLER, Cluster, ControllerSpec, EngineSet, EngineSpec, Resources, Spec, Task
+from ipymesos.core.cluster import Cluster, Task
 from ipymesos.core.offers import ports_needed
+from ipymesos.core.resources import Resources
+from ipymesos.core.specs import CONTROLLER, ControllerSpec, EngineSet, EngineSpec, Spec
 from ipymesos.paths import Paths
 
 CLIENT = "ssh interface registration control mux task task_scheme iopub notification broadcast".split()

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ipymesos.core.model import Agent, Container, ControllerSpec, EngineSpec, Offer, Piece, Resources
+from ipymesos.core.resources import Offer, Piece, Resources
+from ipymesos.core.session import Agent
+from ipymesos.core.specs import Container, ControllerSpec, EngineSpec
 from ipymesos.doctor import findings, judge, judge_task, look
 from ipymesos.doctor.findings import FAIL, OK, SKIP, WARN, Finding, fail, ok, skip, warn
 from ipymesos.doctor.judge import Profile

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ipymesos.core.cluster import Setback, Task, Trouble
 from ipymesos.core.explain import WHY, GroupExplanation, explain
 from ipymesos.core.messages import (
     AgentsHidden,
@@ -22,9 +23,10 @@ from ipymesos.core.messages import (
     Subscribed,
     Updated,
 )
-from ipymesos.core.model import Agent, Everything, InverseOffer, Resources, Setback, Task, Trouble
 from ipymesos.core.offers import FUNNEL
 from ipymesos.core.reasons import span
+from ipymesos.core.resources import InverseOffer, Resources
+from ipymesos.core.session import Agent, Everything
 from tests.stories import CONTROLLER_SPEC, ENGINE, IMAGE, launched, offer, running, start, status, step, with_attributes
 
 WAITS = (

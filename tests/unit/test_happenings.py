@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from ipymesos.core.cluster import Exit
 from ipymesos.core.messages import (
     AgentLost,
     EnginesDropped,
@@ -19,7 +20,7 @@ from ipymesos.core.messages import (
     Subscribed,
     Updated,
 )
-from ipymesos.core.model import Exit, InverseOffer
+from ipymesos.core.resources import InverseOffer
 from ipymesos.daemon.happenings import happenings
 from ipymesos.daemon.vocabulary import CAUSES, KINDS, Happening, cause
 

@@ -14,9 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ipymesos import logs
+from ipymesos.core.cluster import Cluster, Exit, State, Task
 from ipymesos.core.messages import StopWanted, Updated
-from ipymesos.core.model import CONTROLLER, Cluster, Everything, Exit, State, Task
 from ipymesos.core.scheduler import observe
+from ipymesos.core.session import Everything
+from ipymesos.core.specs import CONTROLLER
 from ipymesos.daemon.codec import decode, encode
 from ipymesos.daemon.sandbox import sources
 from ipymesos.daemon.sandbox.files import PIECE, Files, Piece, Sandbox, last_lines

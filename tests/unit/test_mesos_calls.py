@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ipymesos import mesos
+from ipymesos.core.cluster import Cluster, Task
 from ipymesos.core.messages import (
     AcceptInverse,
     Acknowledge,
@@ -27,18 +28,8 @@ from ipymesos.core.messages import (
     Teardown,
     TellGone,
 )
-from ipymesos.core.model import (
-    CONTROLLER,
-    Cluster,
-    Container,
-    ControllerSpec,
-    EngineSet,
-    EngineSpec,
-    Piece,
-    Resources,
-    Spec,
-    Task,
-)
+from ipymesos.core.resources import Piece, Resources
+from ipymesos.core.specs import CONTROLLER, Container, ControllerSpec, EngineSet, EngineSpec, Spec
 
 SECRET = b'{"key": "a-secret"}'
 DOCKER = Container(

@@ -25,7 +25,8 @@ from ipymesos.core.messages import (
     Subscribed,
     Updated,
 )
-from ipymesos.core.model import Agent, InverseOffer, Offer, Piece, Resources, Usage
+from ipymesos.core.resources import InverseOffer, Offer, Piece, Resources
+from ipymesos.core.session import Agent, Usage
 
 OFFER: dict[str, Any] = {
     "id": {"value": "o1"},

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from ipymesos import mesos
-from ipymesos.core.model import Cluster, ControllerSpec, EngineSet, EngineSpec, Everything, Resources, Session, Spec
+from ipymesos.core.cluster import Cluster
+from ipymesos.core.resources import Resources
+from ipymesos.core.session import Everything, Session
+from ipymesos.core.specs import ControllerSpec, EngineSet, EngineSpec, Spec
 from ipymesos.mesos import Preferences
 
 RACK, GPU = (("rack", "a"),), (("gpu", "yes"), ("rack", "b"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipymesos.core.model import Piece
+from ipymesos.core.resources import Piece
 from ipymesos.mesos import pieces, resources
 from ipymesos.mesos.resources import merged
 

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ipymesos.core.messages import Decline, Disconnected, Offered, Reconcile, Subscribed, Updated
-from ipymesos.core.model import Refusal
+from ipymesos.core.session import Refusal
 from ipymesos.daemon.exposition import Exposition
 from ipymesos.daemon.happenings import happenings
 from ipymesos.daemon.metrics import Histogram, Metrics

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipymesos.core.capacity import ever_fits
-from ipymesos.core.model import Agent, Offer, Piece, Resources
 from ipymesos.core.offers import Lack, Stock, as_ranges, ports_needed, show, stocks, without
+from ipymesos.core.resources import Offer, Piece, Resources
+from ipymesos.core.session import Agent
 from tests.stories import CONTROLLER_SPEC, ENGINE, offer, with_attributes
 
 ONE = Resources(cpus=1000, mem=500)

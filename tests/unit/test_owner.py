@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ipymesos.core.cluster import Cluster
 from ipymesos.core.messages import (
     Acknowledge,
     Action,
@@ -21,7 +22,9 @@ from ipymesos.core.messages import (
     Ticked,
     Updated,
 )
-from ipymesos.core.model import Cluster, ControllerSpec, EngineSpec, Everything, Offer, Piece, Resources, Spec
+from ipymesos.core.resources import Offer, Piece, Resources
+from ipymesos.core.session import Everything
+from ipymesos.core.specs import ControllerSpec, EngineSpec, Spec
 from ipymesos.daemon import ticks
 from ipymesos.daemon.owner import Owner
 from ipymesos.errors import MesosError, StoreError

@@ -16,7 +16,8 @@ from ipymesos.core.messages import (
     StopWanted,
     Ticked,
 )
-from ipymesos.core.model import Agent, Everything, InverseOffer, Resources, Usage
+from ipymesos.core.resources import InverseOffer, Resources
+from ipymesos.core.session import Agent, Everything, Usage
 from ipymesos.daemon.picture import WAITING_AGAIN, Picture
 from tests.stories import offer, running, start, status, step
 

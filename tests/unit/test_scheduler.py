@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ipymesos.core import policy
+from ipymesos.core.cluster import Setback, State
 from ipymesos.core.messages import (
     Acknowledge,
     AgentsListed,
@@ -27,9 +28,11 @@ from ipymesos.core.messages import (
     Ticked,
     Updated,
 )
-from ipymesos.core.model import CONTROLLER, Agent, Resources, Setback, State
 from ipymesos.core.placement import LONG_REFUSAL
+from ipymesos.core.resources import Resources
 from ipymesos.core.retire import STOP_GRACE
+from ipymesos.core.session import Agent
+from ipymesos.core.specs import CONTROLLER
 from tests.stories import ENGINE, IMAGE, launched, offer, running, start, status, step
 
 

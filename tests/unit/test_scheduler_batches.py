@@ -2,9 +2,12 @@
 
 from functools import reduce
 
+from ipymesos.core.cluster import Cluster
 from ipymesos.core.messages import Decline, Disconnected, EnginesWanted, Event, Launch, Subscribed, Ticked, Updated
-from ipymesos.core.model import CONTROLLER, Cluster, ControllerSpec, EngineSet, EngineSpec, Everything, Resources, Spec
+from ipymesos.core.resources import Resources
 from ipymesos.core.scheduler import observe, observe_all, plan, record
+from ipymesos.core.session import Everything
+from ipymesos.core.specs import CONTROLLER, ControllerSpec, EngineSet, EngineSpec, Spec
 from tests.fake_mesos import FakeAgent, FakeMesos
 
 ENGINE = EngineSpec(Resources(cpus=1000, mem=100), pack=Resources(cpus=100, mem=50))

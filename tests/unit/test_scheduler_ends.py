@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ipymesos.core.cluster import State, Trouble
 from ipymesos.core.explain import explain
 from ipymesos.core.messages import (
     AcceptInverse,
@@ -22,7 +23,9 @@ from ipymesos.core.messages import (
     TellGone,
     Ticked,
 )
-from ipymesos.core.model import CONTROLLER, Drain, InverseOffer, Load, Queues, State, Trouble, Usage
+from ipymesos.core.resources import Drain, InverseOffer
+from ipymesos.core.session import Load, Queues, Usage
+from ipymesos.core.specs import CONTROLLER
 from tests.stories import CONTROLLER_SPEC, ENGINE, launched, offer, running, start, status, step
 
 WINDOW = InverseOffer("i1", "a1", unavailable_from=1000.0, until=2000.0)

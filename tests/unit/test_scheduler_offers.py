@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from ipymesos.core.messages import AgentsListed, Disconnected, EnginesWanted, Revive, Subscribed
-from ipymesos.core.model import CONTROLLER, Agent, Resources
+from ipymesos.core.resources import Resources
+from ipymesos.core.session import Agent
+from ipymesos.core.specs import CONTROLLER
 from tests.stories import ENGINE, running, start, status, step
 
 TINY = AgentsListed((Agent("a9", "h9", Resources(100, 100), 100),))

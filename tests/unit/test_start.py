@@ -9,7 +9,8 @@ import pytest
 
 from ipymesos.config import MesosOptions
 from ipymesos.connection import Connection
-from ipymesos.core.model import CONTROLLER, Cluster, EngineSet, Exit, Setback, Task
+from ipymesos.core.cluster import Cluster, Exit, Setback, Task
+from ipymesos.core.specs import CONTROLLER, EngineSet
 from ipymesos.daemon.start import FIRST_SET, Start, begin, keys_for, not_ahead, resumed, sweep, taken_over
 from ipymesos.daemon.store import FileStore, Saved
 from ipymesos.errors import NotRunning, StoreError

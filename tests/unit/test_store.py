@@ -12,20 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ipymesos.connection import Connection
-from ipymesos.core.model import (
-    CONTROLLER,
-    Cluster,
-    Container,
-    ControllerSpec,
-    EngineSet,
-    EngineSpec,
-    Piece,
-    Resources,
-    Setback,
-    Spec,
-    State,
-    Task,
-)
+from ipymesos.core.cluster import Cluster, Setback, State, Task
+from ipymesos.core.resources import Piece, Resources
+from ipymesos.core.specs import CONTROLLER, Container, ControllerSpec, EngineSet, EngineSpec, Spec
 from ipymesos.daemon.codec import decode, encode
 from ipymesos.daemon.store import FileStore, Saved
 from ipymesos.errors import StoreError

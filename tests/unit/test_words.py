@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from ipymesos.core.cluster import Cluster
 from ipymesos.core.messages import (
     Disconnected,
     EnginesDropped,
@@ -18,18 +19,10 @@ from ipymesos.core.messages import (
     Subscribed,
     Updated,
 )
-from ipymesos.core.model import (
-    Cluster,
-    Container,
-    ControllerSpec,
-    EngineSpec,
-    Everything,
-    Offer,
-    Piece,
-    Resources,
-    Spec,
-)
+from ipymesos.core.resources import Offer, Piece, Resources
 from ipymesos.core.scheduler import observe, plan, record
+from ipymesos.core.session import Everything
+from ipymesos.core.specs import Container, ControllerSpec, EngineSpec, Spec
 from ipymesos.daemon import view, words
 from ipymesos.daemon.happenings import happenings, ranges
 

@@ -6,8 +6,8 @@ import dataclasses
 import functools
 
 from ...core import policy
+from ...core.cluster import Cluster
 from ...core.messages import Updated
-from ...core.model import Cluster
 from ...errors import Unreadable
 from ..access import in_thread
 from .files import Files, Sandbox

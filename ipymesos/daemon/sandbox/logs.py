@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...core.model import Cluster
+from ...core.cluster import Cluster
 from ...errors import ConfigError, Gone, Unreadable
 from ..access import in_thread
 from . import sources

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ...core.model import CONTROLLER, Cluster, Exit, Task
+from ...core.cluster import Cluster, Exit, Task
+from ...core.specs import CONTROLLER
 from ...errors import ConfigError
 from .files import Sandbox
 
