@@ -21,7 +21,7 @@ from .report import Goal, Result, duration, note, show, verdict
 BENCHMARKS: dict[str, tuple[int, Sequence[str]]] = {
     "start": (1800, ("--runs", "1")),
     "memory": (900, ("32",)),
-    "work": (1200, ()),
+    "work": (1200, ("--runs", "2")),
     "registration": (900, ("125", "500")),
     "placement": (900, ()),
     "recovery": (600, ()),

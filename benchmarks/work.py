@@ -168,8 +168,9 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="work with this in its name")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"of each work, for each side (default: {RUNS})")
     args = parser.parse_args()
-    runs, share = (2, 0.1) if args.quick else (RUNS, 1.0)
+    runs, share = (2, 0.1) if args.quick else (args.runs, 1.0)
     times: dict[str, dict[str, list[float]]] = {}
     for n in (FEW, MANY):
         if any(args.only in name for name, (engines, *_) in WORK.items() if engines == n):
