@@ -100,7 +100,7 @@ class Watcher(threading.Thread):
             return End(0)
         self.ever = self.ever or seen.running > 0
         end = self._verdict(seen)
-        if end is None:
+        if end is None and self.ever:  # the first one that runs is waited for
             self.closed.wait(BREATH)
         return end
 

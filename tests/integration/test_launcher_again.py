@@ -160,6 +160,7 @@ def test_killed_while_it_starts(user: Account) -> None:
     with user.client(1) as client:
         assert client[:].apply_sync(os.getpid)
     assert "starting it again" in user.output(ipcluster)
+    eventually(lambda: user.listed()[0].get("engines"))  # ipcluster has seen it, too
     ipcluster.send_signal(signal.SIGINT)
     assert ipcluster.wait(30) == 0, user.output(ipcluster)
     user.nothing_left()

@@ -125,7 +125,7 @@ def test_a_lost_terminal_leaves_a_cluster_that_can_be_stopped(user: Account) -> 
 def test_a_daemon_that_is_killed_is_noticed(user: Account) -> None:
     ipcluster = user.start("ipcluster", "start", *MESOS, "-n", "1")
     with user.client(1):
-        eventually((user.security / "cluster-.json").exists)  # ipcluster has got what it has started
+        eventually(lambda: user.listed()[0].get("engines"))  # ipcluster has seen it, too
     daemon = user.daemon()
     os.kill(daemon.pid, signal.SIGKILL)
     assert ipcluster.wait(30) == 0

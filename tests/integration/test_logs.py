@@ -74,7 +74,7 @@ def test_each_engine_has_its_own(world: World) -> None:
         by_task = world.daemon.log(task_of(world.daemon, engine_id), tail=1)
         assert by_task["text"] == f"this is engine {engine_id} — né\n"
         assert by_task["next"] == by_number["next"]
-    assert "ipcontroller" in world.daemon.log("controller", offset=0)["text"].lower()
+    assert "[controller]" in world.daemon.log("controller", offset=0)["text"].lower()
     container = world.daemon.log("0", stream="stderr")["text"]
     assert "registered with agent" in container and "this is engine" not in container
 
