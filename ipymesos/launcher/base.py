@@ -277,8 +277,9 @@ class MesosLauncher(MesosOptions, BaseLauncher):
         app = self._ipcluster
         if app is None:
             raise ToldInTab(error) if is_served() else error
-        if not app._stopping:
-            app.log.critical(str(error))
+        if app._stopping:
+            raise SystemExit(0) from None  # it was wanted
+        app.log.critical(str(error))
         raise SystemExit(exit_code(error)) from None
 
     _what = ""

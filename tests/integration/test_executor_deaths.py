@@ -66,8 +66,8 @@ def test_direct_and_broadcast_work_fails_at_once(pack: Pack, tmp_path: Path) -> 
     victim = pack.new_engine()
     running = pack.client[victim].apply(work, 60, str(tmp_path / "runs"))
     queued = pack.client[victim].apply(work, 60)
-    broadcast = pack.client.broadcast_view(targets=[0, victim]).apply(work, 0)
     assert _victim(pack, tmp_path / "runs") == victim
+    broadcast = pack.client.broadcast_view(targets=[0, victim]).apply(work, 0)
     _kill(pack, victim)
     for result in (running, queued, broadcast):
         with pytest.raises((ipp.error.RemoteError, ipp.error.CompositeError), match="EngineError"):

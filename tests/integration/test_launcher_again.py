@@ -86,7 +86,7 @@ def test_another_process_finds_it_dead(user: Account) -> None:
     """`ipcluster` was killed with its daemon, as when a machine runs out of memory."""
     ipcluster = user.start("ipcluster", "start", *MESOS, "-n", "2", *SMALL)
     with user.client(2) as client:
-        eventually((user.security / "cluster-.json").exists)
+        eventually(lambda: user.listed()[0].get("engines"))  # ipcluster has seen it, too
         client[:].push({"kept": 42}, block=True)
         ipcluster.kill()
         ipcluster.wait()
