@@ -67,7 +67,8 @@ def test_direct_and_broadcast_work_fails_at_once(pack: Pack, tmp_path: Path) -> 
     running = pack.client[victim].apply(work, 60, str(tmp_path / "runs"))
     queued = pack.client[victim].apply(work, 60)
     assert _victim(pack, tmp_path / "runs") == victim
-    broadcast = pack.client.broadcast_view(targets=[0, victim]).apply(work, 0)
+    broadcast = pack.client.broadcast_view(targets=[0, victim]).apply(work, 0, str(tmp_path / "all"))
+    eventually(lambda: runs(tmp_path / "all"))  # by the other one: it has come through
     _kill(pack, victim)
     for result in (running, queued, broadcast):
         with pytest.raises((ipp.error.RemoteError, ipp.error.CompositeError), match="EngineError"):
