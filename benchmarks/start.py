@@ -28,6 +28,7 @@ from .report import Cell, Goal, Plot, Result, Series, Spread, Table, arguments, 
 
 OURS, DOCKER, THEIRS, DASK = "ipymesos", "ipymesos, Docker", "local launcher", "dask LocalCluster"
 SIZES = (1, 4, 16, 32, 64, 128)
+PATIENCE = 600  # seconds for all engines to arrive
 SLOW = 64  # engines from which on the others run once: they take minutes
 GOALS = {4: 0.25, 16: 0.15, 32: 0.08}  # of the local launcher's time
 GOAL_SECONDS = {128: 5.0}
@@ -63,6 +64,7 @@ def ipyparallel_run(launcher: str, n: int, options: dict[str, Any]) -> Run:
         config = Config({"MesosLauncher": options}) if launcher == "mesos" else Config()
         began, clock = time.time(), time.perf_counter()
         made: dict[str, Any] = dict(profile_dir=folder, config=config, load_profile=False, log_level=40)
+        made["engine_timeout"] = PATIENCE  # the others need longer than their default for a hundred
         cluster = ipp.Cluster(controller=launcher, engines=launcher, n=n, **made)
         client = cluster.start_and_connect_sync()
         known = time.time()
