@@ -257,7 +257,7 @@ class Pack:
             return
         wanted = set(task.payload["ports"])
         looks = round(left / PORTS_POLL)
-        if (looks + 1) % PORTS_THOROUGH and len(ports.busy(_addresses(task))) < len(wanted):
+        if (looks + 1) % PORTS_THOROUGH and not _all_busy(task):
             self.loop.later(PORTS_POLL, self.look_at_ports, task, left - PORTS_POLL)
             return
         found = ports.listening(processes.session_members(task.pid))
@@ -330,6 +330,15 @@ class Pack:
         if not self.tasks and turn == self.turn and self.ending is None:
             log.info("no task for %g s: the executor ends", self.idle)
             self.shutdown("TASK_KILLED", "")
+
+
+def _all_busy(task: Task) -> bool:
+    """Whether it is worth while to see who listens; also when that address has gone meanwhile."""
+    addresses = _addresses(task)
+    try:
+        return len(ports.busy(addresses)) == len(addresses)
+    except ports.NotOurAddress:
+        return True
 
 
 def _addresses(task: Task) -> list[tuple[str, int]]:
