@@ -20,6 +20,7 @@ from .tasks import BadTask, Task, Verdict, by_controller, grace_period, read
 log = logging.getLogger(__name__)
 
 IDLE = 60.0  # seconds without any task after which the container is given back
+STARTING_AFTER = 2.0  # seconds after its fork for a task to be said to start; most of them run by then
 LAST_GRACE = 1.0  # seconds from SIGTERM to SIGKILL when the whole executor ends
 PORTS_POLL = 0.02  # seconds between two looks at who listens
 PORTS_THOROUGH = 25  # one look in so many goes through all processes, which takes long, though ports are still missing
@@ -176,7 +177,7 @@ class Pack:
 
     def _started(self, task: Task, message: dict[str, Any]) -> None:
         task.pid = message["pid"]
-        self.say(task.id, Verdict("TASK_STARTING"))
+        self.loop.later(STARTING_AFTER, self.say_starting, task)
         if task.kind == "controller":
             self.look_at_ports(task, PORTS_TIMEOUT)
 
@@ -297,6 +298,11 @@ class Pack:
         del self.tasks[task.id]
         self.say(task.id, verdict)
         self.rest()
+
+    def say_starting(self, task: Task) -> None:
+        """An update costs everybody up to the scheduler about what a fork costs: a short wait has none."""
+        if task.id in self.tasks and not task.running and not task.asked and task.verdict is None:
+            self.say(task.id, Verdict("TASK_STARTING"))
 
     def say_running(self, task: Task) -> None:
         data = {"engine_id": task.engine_id, "pid": task.pid, "controller": task.payload["controller"]}

@@ -23,6 +23,8 @@ from .clock import SteadyClock
 
 log = logging.getLogger("ipymesos.daemon")
 LAST_ROUNDS = 10
+SHARE = 0.2  # of the time may be taken by turns while events flood in: the more of them wait, the fewer turns they need
+CREDIT = 0.1  # seconds of such pauses that are put off: what comes alone is not made to wait
 
 Watcher = Callable[[Everything, Everything], None]
 
@@ -50,6 +52,7 @@ class Owner:
         self._saved: Cluster | None = None
         self._inbox: list[Event] = []
         self._scheduled = self._broken = self._over = False
+        self._rested = 0.0  # time.monotonic() at which the turns taken so far have had no more than their share
         self._watchers: list[Watcher] = []
         self.timed: Callable[[float], None] = lambda seconds: None  # gets the seconds that each turn has taken
         self._changed = asyncio.Event()
@@ -62,7 +65,8 @@ class Owner:
         self._inbox.append(event)
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._scheduled_turn)
+            pause = self._rested - CREDIT - time.monotonic()
+            asyncio.get_running_loop().call_later(max(0.0, pause), self._scheduled_turn)
 
     def take(self, event: Event) -> None:
         """Take a turn with `event` now, so that the caller sees what it has done."""
@@ -110,7 +114,8 @@ class Owner:
                 self._bump()
             for watcher in self._watchers:
                 watcher(before, state)
-            self.timed(time.perf_counter() - began)
+            self.timed(taken := time.perf_counter() - began)
+            self._rested = max(self._rested, time.monotonic()) + taken / SHARE
         except Exception as error:  # whatever it is, the app has to end by it, and loudly
             self._broken = True
             self._fatal(error)

@@ -20,7 +20,7 @@ from .asker import Daemon
 PATIENCE = 5.0  # seconds without progress before we say why, and between two different explanations
 REPEAT = 30.0  # seconds before the same explanation is given again
 POLL = 10.0  # seconds one request may wait for news
-BREATH = 0.1  # seconds between news and the next request: while a cluster starts there would be hundreds
+BREATH = 0.3  # seconds between news and the next request: while a cluster starts there would be hundreds
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def start(play: Playground, n: int = 4) -> tuple[dict[str, Any], dict[str, Any],
 def test_a_pack_from_begin_to_end(mesos: LocalMesos, play: Playground) -> None:
     controller, engine, client = start(play)
     with client:
-        assert play.states("ctl") == ["TASK_STARTING", "TASK_RUNNING"]
+        assert play.states("ctl") == ["TASK_RUNNING"]
         told = {f"e{i}": play.expect(f"e{i}", "TASK_RUNNING")["data"] for i in range(4)}
         assert sorted(say["engine_id"] for say in told.values()) == [0, 1, 2, 3]
         pids = client[:].apply_sync(os.getpid)
@@ -91,7 +91,7 @@ def test_a_pack_from_begin_to_end(mesos: LocalMesos, play: Playground) -> None:
         # a kill
         play.driver.killTask({"value": "e0"})
         play.expect("e0", "TASK_KILLED")
-        assert play.states("e0") == ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_KILLED"]
+        assert play.states("e0") == ["TASK_RUNNING", "TASK_KILLING", "TASK_KILLED"]
         eventually(lambda: told["e0"]["engine_id"] not in client.ids)
 
         # a death
@@ -309,7 +309,7 @@ def test_engines_outlive_an_agent_that_restarts(tmp_path: Path) -> None:
             assert client[:].apply_sync(os.getpid) == [pids["e1"]]
             play.driver.killTask({"value": "e1"})
             play.expect("e1", "TASK_KILLED", timeout=30)
-            assert play.states("e0") == ["TASK_STARTING", "TASK_RUNNING", "TASK_FAILED"]
+            assert play.states("e0") == ["TASK_RUNNING", "TASK_FAILED"]
 
 
 def test_without_checkpoint_the_executor_ends_with_the_agent(tmp_path: Path) -> None:

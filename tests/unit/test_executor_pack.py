@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ipymesos_executor import pack
 from ipymesos_executor.loop import Loop
 from ipymesos_executor.pack import TOO_LONG, Pack
 
@@ -89,9 +90,22 @@ def test_an_engine_from_begin_to_end(world: World) -> None:
     world.hear("started", "e1", pid=7)
     world.hear("registered", "e1", engine_id=0, controller="c1", address={})
     world.hear("exited", "e1", oom="", status=-signal.SIGSEGV)
-    assert world.told() == [("e1", "STARTING"), ("e1", "RUNNING"), ("e1", "FAILED")]
-    assert json.loads(base64.b64decode(world.statuses[1]["data"])) == {"engine_id": 0, "pid": 7, "controller": "c1"}
-    assert world.statuses[2]["message"] == "killed by SIGSEGV"
+    assert world.told() == [("e1", "RUNNING"), ("e1", "FAILED")]
+    assert json.loads(base64.b64decode(world.statuses[0]["data"])) == {"engine_id": 0, "pid": 7, "controller": "c1"}
+    assert world.statuses[1]["message"] == "killed by SIGSEGV"
+
+
+def test_only_who_takes_long_is_said_to_start(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pack, "STARTING_AFTER", 0.01)
+    world.hear("ready")
+    world.launch("soon", "late", "dead", "unwanted")
+    for pid, name in enumerate(("soon", "late", "dead", "unwanted"), 7):
+        world.hear("started", name, pid=pid)
+    world.hear("registered", "soon", engine_id=0)
+    world.hear("exited", "dead", oom="", status=0)
+    world.kill("unwanted")
+    world.run()
+    assert world.told() == [("soon", "RUNNING"), ("dead", "FINISHED"), ("late", "STARTING")]
 
 
 def test_a_second_launch_of_the_same_task_is_ignored(world: World) -> None:
@@ -101,7 +115,7 @@ def test_a_second_launch_of_the_same_task_is_ignored(world: World) -> None:
     world.hear("exited", "e1", oom="", status=0)
     world.launch("e1")
     assert world.did() == [("start", "e1")]
-    assert world.told() == [("e1", "STARTING"), ("e1", "FINISHED")]
+    assert world.told() == [("e1", "FINISHED")]
 
 
 def test_kill_with_grace(world: World) -> None:
@@ -118,7 +132,7 @@ def test_kill_with_grace(world: World) -> None:
     assert world.did()[2:] == [("signal", "e1", 1), ("signal", "e1", 9)]  # no time to retire
     world.hear("exited", "e1", oom="", status=-9)
     world.kill("e1")
-    assert world.told() == [("e1", "STARTING"), ("e1", "KILLING"), ("e1", "KILLED")]
+    assert world.told() == [("e1", "KILLING"), ("e1", "KILLED")]
 
 
 def test_the_grace_period_of_the_task(world: World) -> None:
@@ -164,7 +178,7 @@ def test_moves(world: World) -> None:
     world.hear("registered", "e1", engine_id=0, controller="c2", address={})
     world.commands.clear()
     _say(world, {**order, "tasks": ["e1"]})
-    assert world.commands == [] and world.told()[1:] == [("e1", "RUNNING")] * 2  # it is there
+    assert world.commands == [] and world.told() == [("e1", "RUNNING")] * 2  # it is there
     order["move"] = {"controller": "c3", "engine_info": {**address, "registration": 6}}
     for tasks in (["e1"], None, ["other"]):
         _say(world, {**order, "tasks": tasks})
@@ -269,7 +283,7 @@ def test_shutdown_ends_all(world: World) -> None:
     world.hear("exited", "e1", oom="", status=0)
     world.hear("exited", "e2", oom="", status=-15)
     assert world.run() == 0
-    assert world.told()[2:] == [("late", "KILLED"), ("e1", "KILLED"), ("e2", "KILLED")]
+    assert world.told() == [("late", "KILLED"), ("e1", "KILLED"), ("e2", "KILLED")]
 
 
 def test_a_zygote_that_cannot_be_forked_from(world: World) -> None:
@@ -285,7 +299,7 @@ def test_a_lost_zygote_ends_the_executor(world: World) -> None:
     world.launch("e1")
     world.hear("started", "e1", pid=7)
     world.pack.zygote_lost("it has ended")
-    assert world.told() == [("e1", "STARTING"), ("e1", "FAILED")]
+    assert world.told() == [("e1", "FAILED")]
     assert world.run() == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ from ipymesos.core.resources import Offer, Piece, Resources
 from ipymesos.core.session import Everything
 from ipymesos.core.specs import ControllerSpec, EngineSpec, Spec
 from ipymesos.daemon import ticks
-from ipymesos.daemon.owner import Owner
+from ipymesos.daemon.owner import CREDIT, SHARE, Owner
 from ipymesos.errors import MesosError, StoreError
 
 OFFER = Offer(
@@ -185,6 +186,21 @@ def test_events_that_come_together_get_one_turn() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert turns == [2]
+
+    with_shell(test)
+
+
+def test_a_flood_of_events_leaves_time_for_the_rest() -> None:
+    async def test(shell: Shell) -> None:
+        shell.owner.take(Subscribed("f", "m"))
+        turns, alone = [0], time.monotonic()
+        shell.owner.watch(lambda before, after: turns.append(turns[-1] + 1) or time.sleep(0.01))
+        while turns[-1] < 12:
+            shell.owner.post(Ticked())
+            await asyncio.sleep(0)
+        assert time.monotonic() - alone >= 11 * 0.01 / SHARE - CREDIT  # what they wanted, had they had no pauses: 0.12
+        shell.owner.take(Ticked())  # who waits for what it does does not wait
+        assert turns[-1] == 13
 
     with_shell(test)
 
