@@ -208,7 +208,7 @@ class Pack:
             return
         code = message["status"]
         verdict = task.ended(code, message["oom"])
-        if task.kind == "controller" and not task.running and verdict.state == "TASK_FAILED" and not verdict.data:
+        if task.kind == "controller" and not task.running and task.verdict is None and verdict.state == "TASK_FAILED":
             verdict = self.busy(task) or verdict  # somebody was faster, between our look and ipcontroller's bind
         self.finish(task, verdict)
 
@@ -244,8 +244,9 @@ class Pack:
 
     def busy(self, task: Task) -> Verdict | None:
         """The verdict on a controller whose ports somebody else has."""
+        ours = ports.listening(processes.session_members(task.pid)) if task.pid is not None else set()  # as it ends
         try:
-            taken = ports.busy(_addresses(task))
+            taken = [port for port in ports.busy(_addresses(task)) if port not in ours]
         except ports.NotOurAddress as error:
             return Verdict("TASK_FAILED", f"the controller can't listen: {error}", data={"final": True})
         if not taken:
