@@ -1,21 +1,19 @@
-"""What the log of a local Mesos tells of one framework: when it asked for what, and when its tasks ran.
+"""What the log of a local Mesos tells of one framework: when it first used an offer, and when its tasks ran.
 
 The master writes a line for each call and each status update, with the time in microseconds, so two schedulers can be
-compared by the same witness.
+compared by the same witness. How many offers there were its counters know; its longest lines are cut.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 STAMP = r"^[IWE](?P<time>\d{4} \d\d:\d\d:\d\d\.\d{6}) +\d+ master\.cpp:\d+\] "
 LINE = re.compile(
-    STAMP + r"(?:(?P<subscribed>Received subscription request)|Sending offers \[(?P<offers>[^]]*)\]"
-    r"|Processing (?P<call>[A-Z_]+) call(?: for offers: \[(?P<answered>[^]]*)\])?"
+    STAMP + r"(?:(?P<subscribed>Received subscription request)|(?P<accept>Processing ACCEPT call)"
     r"|Status update (?P<state>TASK_[A-Z]+) .*? for task (?P<task>\S+) )"
 )
 
@@ -25,11 +23,7 @@ class Story:
     """Seconds count from the subscription."""
 
     first_accept: float
-    last_accept: float
     running: tuple[float, ...]  # when each task did
-    offers: int  # that were made
-    used: int  # offers that were accepted
-    calls: Counter[str]  # by kind, of all that name offers, and of all others the master writes of
 
 
 def read(log: Path, begin: int = 0) -> Story:
@@ -38,10 +32,8 @@ def read(log: Path, begin: int = 0) -> Story:
         file.seek(begin)
         lines = file.read().decode(errors="replace").splitlines()
     subscribed: float | None = None
-    accepts: list[float] = []
+    accepted: float | None = None
     running: dict[str, float] = {}
-    calls: Counter[str] = Counter()
-    offers = used = 0
     for line in lines:
         found = LINE.match(line)
         if found is None:
@@ -49,18 +41,12 @@ def read(log: Path, begin: int = 0) -> Story:
         at = seconds(found["time"])
         if found["subscribed"] and subscribed is None:
             subscribed = at
-        elif found["offers"]:
-            offers += found["offers"].count(",") + 1
-        elif found["call"]:
-            calls[found["call"]] += 1
-            if found["call"] == "ACCEPT":
-                accepts.append(at)
-                used += (found["answered"] or "").count(",") + 1
+        elif found["accept"] and accepted is None:
+            accepted = at
         elif found["state"] == "TASK_RUNNING":
             running.setdefault(found["task"], at)
     begun = subscribed or 0.0
-    moments = [at - begun for at in accepts] or [0.0]
-    return Story(moments[0], moments[-1], tuple(sorted(at - begun for at in running.values())), offers, used, calls)
+    return Story((accepted or begun) - begun, tuple(sorted(at - begun for at in running.values())))
 
 
 def seconds(clock: str) -> float:

@@ -37,9 +37,19 @@ OURS, THEIRS = "ipymesos", "first fit on pymesos"
 
 
 @dataclass(frozen=True)
+class Count:
+    """By the master's counters, of one framework."""
+
+    calls: int
+    offers: int
+    accepted: int  # of these
+
+
+@dataclass(frozen=True)
 class Run:
-    story: Story  # until all tasks ran
-    idle: Story  # the QUIET seconds after that
+    story: Story
+    count: Count  # until all tasks ran
+    idle: Count  # in the QUIET seconds after that
     cpu: float  # seconds of the scheduler's process until all tasks ran
 
 
@@ -54,11 +64,12 @@ def live(agents: int, tasks: int) -> dict[str, Run]:
                 used = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
                 cpu = (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
                 time.sleep(0.5)
-                middle = local.log.stat().st_size
+                count = counted(local)
                 time.sleep(QUIET)
-                whole, idle = read(local.log, begin), read(local.log, middle)
-            runs[name] = Run(whole, idle, cpu)
-        note(f"{agents} agents, {name}: {tasks} tasks run {whole.running[-1]:.2f} s after the subscription")
+                later = counted(local)
+                idle = Count(later.calls - count.calls, later.offers - count.offers, later.accepted - count.accepted)
+                runs[name] = Run(read(local.log, begin), count, idle, cpu)
+        note(f"{agents} agents, {name}: {tasks} tasks run {runs[name].story.running[-1]:.2f} s after the subscription")
     return runs
 
 
@@ -70,6 +81,14 @@ def agent(i: int) -> str:
 
 def running(local: LocalMesos) -> int:
     return counters(local)["master/tasks_running"]
+
+
+def counted(local: LocalMesos) -> Count:
+    known = counters(local)
+    one = {
+        name.partition("/frameworks/")[2].partition("/")[2].partition("/")[2]: value for name, value in known.items()
+    }
+    return Count(one["calls"], one["offers/sent"], one["offers/accepted"])
 
 
 @contextmanager
@@ -151,15 +170,20 @@ def main() -> None:
                 "An offer is wasted when it is declined, or nothing of it is used. First fit fills agents one after the"
                 " other as well, so both use few; but it declines each of the others by a call of its own, and is"
                 " offered them again every five seconds, Mesos' default.",
+                "Of a thousand agents the master itself needs a tenth of a second to offer them all, as the time of the"
+                " minimal scheduler shows, which takes the first that comes.",
                 "Most of the time between the first accept and the last running task belongs to the agents and the"
                 " executors, which share this machine's cores. One executor for many tasks is what makes ours short.",
             ),
             (
-                Goal(
-                    f"a registration to the first accept, {counts[-1]} agents",
-                    "<= 50 ms",
-                    f"{lives[counts[-1]][OURS].story.first_accept * 1000:.0f} ms",
-                    lives[counts[-1]][OURS].story.first_accept <= 0.05,
+                *(
+                    Goal(
+                        f"a registration to the first accept, {agents} agents",
+                        "<= 50 ms",
+                        f"{runs[OURS].story.first_accept * 1000:.0f} ms",
+                        runs[OURS].story.first_accept <= 0.05,
+                    )
+                    for agents, runs in lives.items()
                 ),
                 Goal("1,000 offers planned, half of them used", "<= 50 ms", ms(many[1000]), many[1000].median <= 0.05),
                 Goal(
@@ -192,8 +216,8 @@ def table_of_lives(lives: dict[int, dict[str, Run]]) -> Table:
             run.story.first_accept * 1000,
             run.story.running[-1],
             len(run.story.running) / run.story.running[-1],
-            run.story.offers - run.story.used,
-            sum(run.story.calls[kind] - run.idle.calls[kind] for kind in run.story.calls),
+            run.count.offers - run.count.accepted,
+            run.count.calls,
             run.cpu,
         )
         for agents, runs in lives.items()
@@ -207,7 +231,7 @@ def table_of_lives(lives: dict[int, dict[str, Run]]) -> Table:
 
 def table_of_idling(lives: dict[int, dict[str, Run]]) -> Table:
     rows = [
-        (agents, name, run.idle.offers * 60 / QUIET, sum(run.idle.calls.values()) * 60 / QUIET)
+        (agents, name, run.idle.offers * 60 / QUIET, run.idle.calls * 60 / QUIET)
         for agents, runs in lives.items()
         for name, run in runs.items()
     ]
