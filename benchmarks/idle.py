@@ -10,8 +10,7 @@ import psutil
 
 from ipymesos.local import LocalMesos
 
-from .kit import Cluster, Use, use, wait_for
-from .masterlog import read
+from .kit import Cluster, Use, framework_counters, use, wait_for
 from .report import Goal, Plot, Result, Series, Table, arguments, finish, note
 
 AGENT = "cpus:16;mem:16000;disk:1000"
@@ -42,13 +41,17 @@ def watch(engines: int, agents: int, minutes: float) -> tuple[dict[str, Idleness
         assert len(processes["executors"]) == agents + 1
         processes["the program that began it"] = [psutil.Process(os.getpid())]
         processes["Mesos (master and agents)"] = [psutil.Process(mesos.pid)]
-        size = mesos.log.stat().st_size
+        asked = framework_counters(mesos)
         before, began = {role: use(found) for role, found in processes.items()}, time.monotonic()
         note(f"{engines} engines on {agents} agents are left alone for {minutes:g} minutes")
         time.sleep(minutes * 60)
         passed = time.monotonic() - began
         after = {role: use(found) for role, found in processes.items()}
-        calls = read(mesos.log, size).calls
+        calls = {
+            name.removeprefix("calls/"): value - asked[name]
+            for name, value in framework_counters(mesos).items()
+            if name.startswith("calls/") and value > asked[name]
+        }
     made = {role: idleness(after[role].since(before[role]), len(processes[role]), passed) for role in processes}
     return made, {kind: n * 60 / passed for kind, n in calls.items()}
 

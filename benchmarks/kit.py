@@ -139,6 +139,16 @@ def counters(mesos: LocalMesos) -> dict[str, int]:
     return {name: int(value) for name, value in get(mesos.master, "/metrics/snapshot", 30).items()}
 
 
+def framework_counters(mesos: LocalMesos) -> dict[str, int]:
+    """Those of its one framework: "calls", "calls/accept", "offers/sent" and so on (Mesos: docs/monitoring.md)."""
+    begin = "master/frameworks/"  # then its name, its id, and what is counted
+    return {
+        name.removeprefix(begin).split("/", 2)[2]: value
+        for name, value in counters(mesos).items()
+        if name.startswith(begin)
+    }
+
+
 def wait_for(check: Callable[[], object], seconds: float, what: str, pause: float = 0.02) -> float:
     """When `check` came true, by time.perf_counter()."""
     deadline = time.perf_counter() + seconds

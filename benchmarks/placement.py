@@ -25,7 +25,7 @@ from ipymesos.core.scheduler import observe, plan, record
 from ipymesos.local import LocalMesos
 
 from . import simulated, wire
-from .kit import counters, wait_for
+from .kit import counters, framework_counters, wait_for
 from .masterlog import Story, read
 from .report import Goal, Plot, Result, Series, Spread, Table, arguments, exponent, finish, note, number, spread
 
@@ -84,11 +84,8 @@ def running(local: LocalMesos) -> int:
 
 
 def counted(local: LocalMesos) -> Count:
-    known = counters(local)
-    one = {
-        name.partition("/frameworks/")[2].partition("/")[2].partition("/")[2]: value for name, value in known.items()
-    }
-    return Count(one["calls"], one["offers/sent"], one["offers/accepted"])
+    known = framework_counters(local)
+    return Count(known["calls"], known["offers/sent"], known["offers/accepted"])
 
 
 @contextmanager

@@ -6,7 +6,6 @@ which its executors are forked: that one comes before all.
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 from ..local.warm import Warm
@@ -43,6 +42,7 @@ class PrivateMesos:
                 self._warm = Warm(*warm)
         except OSError:
             pass  # there is no place for temporary files: Mesos will find none either, and say so
+        import secrets
         from concurrent.futures import ThreadPoolExecutor
 
         self.principal, self.secret = PRINCIPAL, secrets.token_urlsafe(32)
