@@ -12,6 +12,7 @@ import ipyparallel
 import zmq
 
 from .address import Address, ConnectionFile
+from .hearing import Hearing
 from .move import Mover
 from .pending import QUERIES, Pending
 from .words import ControllerLost, engine_died
@@ -67,8 +68,19 @@ class Client(ipyparallel.Client):
             self._find_hub(timeout)
         self._transmit = self.session.send
         self.session.send = self._post
+        self.observe(self._hear, "_iopub_socket")
         super()._connect(sshserver, ssh_kwargs, timeout)
+        self.unobserve(self._hear, "_iopub_socket")
         self._io_loop.add_callback(self._watch)
+
+    def _hear(self, change: dict[str, Any]) -> None:
+        self._hearing = Hearing(change["new"])
+
+    def _start_io_thread(self) -> None:
+        """All sockets are connected, and ours alone for the last time."""
+        if not self._hearing.wait():
+            log.warning("the controller does not let us hear what engines print")
+        super()._start_io_thread()
 
     def _find_hub(self, timeout: float) -> None:
         """Wait for the hub to answer; while it does not, the file may come to name another one."""

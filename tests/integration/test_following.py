@@ -358,6 +358,17 @@ def test_the_cluster_is_stopped_and_comes_again(world: Moving, runs: Runs) -> No
     assert len(set(pids(client))) == 4
 
 
+def test_what_is_asked_at_once_is_heard(world: Moving) -> None:
+    """What engines print comes by another connection than answers do, and nobody keeps it for who is not there yet."""
+    world.client()
+    for _ in range(20):
+        with Client(str(world.paths.client_file)) as client:
+            told = client[:].execute("print('here')")
+            told.get(60)
+            told.wait_for_output(10)
+            assert told.stdout == ["here\n"] * 4
+
+
 def test_a_client_made_while_there_is_no_controller(world: Moving) -> None:
     world.kill()
     made: list[Client] = []
