@@ -276,8 +276,14 @@ class Client(ipyparallel.Client):
             self._mover.arrived(uuid)
 
     def _register_engine(self, message: Message) -> None:
-        if message["header"]["session"] not in self._mover.former_hubs:
-            super()._register_engine(message)
+        session = message["header"]["session"]
+        if session in self._mover.former_hubs:
+            return
+        if self._file is not None and self._mover.hub not in ("", session):
+            # Another controller at the same address, faster than its file: its engines are none of the former one's.
+            self._ask_hub(lambda: None, Address.used(self._config))
+            return
+        super()._register_engine(message)
 
     def _unregister_engine(self, message: Message) -> None:
         content, reason = message["content"], str(message["content"].get("reason") or "")

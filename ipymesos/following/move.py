@@ -84,7 +84,7 @@ class Mover:
             # ZeroMQ has handed over by itself what waited for the former one: sent again, it could run twice.
             why = "a new controller at the address of the former one may have this already, and can't answer it"
             for pending in self.book:
-                if pending.kind == "balanced" and not pending.started:
+                if pending.kind == "balanced" and pending.started not in self.away:  # begun by nobody, or by a new one
                     self.fail(pending, ControllerLost(why))
         self.reconnect(address)
         why = "the controller was lost before it answered; ask again"
