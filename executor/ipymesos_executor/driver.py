@@ -37,11 +37,13 @@ RETRY_SLOW = 0.5  # ... that has been away longer than PATIENCE, and does not an
 PATIENCE = 10.0
 RECOVERY = "15mins"  # how long to wait for an agent that restarts; the agent's own default
 HTTP_TIMEOUT = 10.0  # seconds for the agent to answer a call
+ASK = 60.0  # seconds of silence after which the agent is asked whether it knows us still
+GIVEN_UP = b" cannot be found"  # after "Framework" or "Executor", with HTTP 400
 BOOTING = (404, 503)  # the agent's HTTP server is up before its routes are
 
 
 class Refused(Exception):
-    """The agent answered our subscription with an error that does not pass."""
+    """The agent answered with an error that does not pass."""
 
 
 class _Subscription(Connection):
@@ -244,6 +246,8 @@ class Driver(MesosExecutorDriver):
         """The other thread."""
         try:
             self._send_in_order()
+        except Refused as error:
+            self.executor.error(self, str(error))
         except Exception as error:  # a fault of ours, as in _run
             log.exception("status updates can't be sent")
             self.executor.error(self, f"fault in the executor's driver: {error!r}")
@@ -253,9 +257,11 @@ class Driver(MesosExecutorDriver):
         pause = RETRY
         while self._started:
             with self._change:
-                self._change.wait_for(self._has_work)
+                silent = not self._change.wait_for(self._has_work, ASK)
                 if not self._started:
                     return
+                if silent and not self._subscribed:
+                    continue
                 messages, self._messages = self._messages, []
                 name = self._unsent[0] if self._unsent else b""
                 update = self.updates.get(name)
@@ -265,6 +271,8 @@ class Driver(MesosExecutorDriver):
                     self._post(connection, self._call("UPDATE", update=update))
                 for data in messages:
                     self._post(connection, self._call("MESSAGE", message={"data": data}))
+                if silent:
+                    self._post(connection, self._call("UNKNOWN"), accepted=501)
             except (OSError, HTTPException) as error:
                 log.warning("status update not delivered yet: %s", error)
                 if connection is not None:
@@ -286,12 +294,17 @@ class Driver(MesosExecutorDriver):
         host, _, port = self.master.rpartition(":")
         return HTTPConnection(host.strip("[]"), int(port), timeout=HTTP_TIMEOUT)
 
-    def _post(self, connection: HTTPConnection, body: bytes) -> None:
+    def _post(self, connection: HTTPConnection, body: bytes, accepted: int = 202) -> None:
+        """Mesos' agent gives up an executor whose launch it could not watch to its end, as when Docker's engine dies
+        meanwhile, and does not tell it. It answers such a one, and none else, with this error; it looks for the
+        executor before the type of the call, except for HEARTBEAT, so UNKNOWN is the call that does nothing else.
+        """
         headers = self._headers()
         if self.stream_id:
             headers["Mesos-Stream-Id"] = self.stream_id
         connection.request("POST", self.path, body=body, headers=headers)
         answer = connection.getresponse()
         text = answer.read()
-        if answer.status != 202:
-            raise HTTPException(f"HTTP {answer.status}: {text.decode(errors='replace')[:200]}")
+        if answer.status != accepted:
+            problem = f"HTTP {answer.status}: {text.decode(errors='replace')[:200]}"
+            raise Refused(f"the agent gave us up: {problem}") if GIVEN_UP in text else HTTPException(problem)

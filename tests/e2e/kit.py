@@ -176,14 +176,21 @@ def frameworks(mesos: LocalMesos) -> list[str]:
 
 def executors(mesos: LocalMesos) -> list[str]:
     """Processes of executors under this Mesos, and of anything that these have started."""
+    return [f"{process.pid} {' '.join(process.info['cmdline'] or [])}" for process in _executors(mesos)]
+
+
+def executor_ids(mesos: LocalMesos) -> set[str]:
+    """Mesos' ids of the executors that these processes are of."""
+    return {process.info["environ"]["MESOS_EXECUTOR_ID"] for process in _executors(mesos)}
+
+
+def _executors(mesos: LocalMesos) -> Iterator[psutil.Process]:
     sandboxes = f"{mesos.work_dir}/agents"
-    found = []
     for process in psutil.process_iter(["cmdline", "environ"]):
         environment, line = process.info["environ"] or {}, process.info["cmdline"] or []
         ours = "ipymesos_executor" in line or "MESOS_EXECUTOR_ID" in environment
         if ours and environment.get("MESOS_DIRECTORY", "").startswith(sandboxes):
-            found.append(f"{process.pid} {' '.join(line)}")
-    return found
+            yield process
 
 
 def daemons(ipython: Path) -> list[str]:

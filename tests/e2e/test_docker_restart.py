@@ -12,7 +12,7 @@ import pytest
 from ipymesos.local import LocalMesos
 from tests import images
 from tests.docker_engine import NETWORKS, DockerEngine, missing
-from tests.e2e.kit import CPUS, MEM, Home, Running, sandbox_of
+from tests.e2e.kit import CPUS, MEM, Home, Running, containers, executor_ids, sandbox_of
 from tests.helpers import eventually
 
 pytestmark = [pytest.mark.mesos, pytest.mark.docker, pytest.mark.skipif(bool(missing()), reason=missing())]
@@ -63,7 +63,24 @@ def tasks(cluster: Running) -> set[str]:
     return {status["controller"]["task"]} | {task["task"] for task in status["engines"][cluster.set]["tasks"]}
 
 
+def end_watched(docker: DockerEngine, mesos: LocalMesos, number: signal.Signals) -> None:
+    """End Docker's engine once the agent watches the processes of all containers.
+
+    It notes them when it does, and needs Docker to find them: until then it takes an end of Docker for theirs.
+    """
+
+    def watched() -> bool:
+        noted = {path.read_text() for path in mesos.work_dir.glob("agents/*/work/meta/**/pids/forked.pid")}
+        there = {str(one["State"]["Pid"]) for one in containers(mesos)}
+        assert there <= noted, f"the agent has noted {sorted(noted)} of {sorted(there)}"
+        return True
+
+    eventually(watched)
+    docker.end(number)
+
+
 def pids(client: ipp.Client) -> list[int]:
+    """Of engines that all answer; two of different containers may have the same."""
     return list(client[:].apply_async(os.getpid).get(60))
 
 
@@ -73,7 +90,7 @@ def test_with_live_restore_nothing_is_lost(home: Home, docker: DockerEngine, blo
     with home.running("docker", 2) as cluster:
         view, before, running = cluster.client[:], tasks(cluster), names(cluster)
         view.execute("counter = 1", block=True)
-        docker.end(blow)
+        end_watched(docker, home.mesos, blow)
         view.execute("counter += 1", block=True)  # nobody needs Docker for this
         docker.start()
         cluster.scale(3)  # by the executor that is there
@@ -86,16 +103,34 @@ def test_with_live_restore_nothing_is_lost(home: Home, docker: DockerEngine, blo
         docker.docker("kill", container)
         eventually(lambda: {str(task["container"]) for task in cluster.engines().values()}.isdisjoint({pack}))
         eventually(lambda: sorted(cluster.client.ids) == sorted(cluster.engines()))
-        assert len(set(pids(cluster.client))) == 3 and len(tasks(cluster) & before) == 1
+        assert len(pids(cluster.client)) == 3 and len(tasks(cluster) & before) == 1
     eventually(lambda: every(docker) <= older)  # the agent removes them, too
 
 
 def test_a_stop_needs_no_docker(home: Home, docker: DockerEngine) -> None:
     again(docker, live_restore=True)
     with home.running("docker", 2):
-        docker.end(signal.SIGKILL)
+        end_watched(docker, home.mesos, signal.SIGKILL)
     assert home.security == set()
     docker.start()
+
+
+def test_a_crash_while_containers_start(home: Home, docker: DockerEngine) -> None:
+    """The agent gives up containers that it does not watch yet, and lets them be; these executors find out and end."""
+    again(docker, live_restore=True)
+    older = every(docker)
+    with home.running("docker", 2) as cluster:
+        (pack,) = {str(task["container"]) for task in cluster.engines().values()}
+        docker.docker("kill", *[one["Id"] for one in cluster.containers() if f"/{pack}/" in sandbox_of(one)])
+        started = eventually(lambda: executor_ids(home.mesos) - {"controller-1", pack})
+        docker.end(signal.SIGKILL)
+        docker.start()
+        engines = cluster.engines()
+        eventually(lambda: sorted(cluster.client.ids) == sorted(engines))
+        wanted = {"controller-1"} | {str(task["container"]) for task in engines.values()}
+        assert eventually(lambda: executor_ids(home.mesos) == wanted, 90), started
+    for container in every(docker) - older:  # what the agent has given up, it does not remove
+        docker.docker("rm", "--force", container)
 
 
 def test_without_it_all_is_renewed(home: Home, docker: DockerEngine, blow: signal.Signals) -> None:
@@ -106,12 +141,12 @@ def test_without_it_all_is_renewed(home: Home, docker: DockerEngine, blow: signa
         before, running = tasks(cluster), names(cluster)
         client[:].execute("counter = 1", block=True)
         if blow == signal.SIGKILL:
-            docker.end(blow)
+            end_watched(docker, home.mesos, blow)
             assert client[:].pull("counter", block=True) == [1, 1] and tasks(cluster) == before
             work = client[:].execute(WORK)
         else:
             work = client[:].execute(WORK)
-            docker.end(blow)
+            end_watched(docker, home.mesos, blow)
         docker.start()
 
         def renewed() -> bool:
@@ -123,6 +158,6 @@ def test_without_it_all_is_renewed(home: Home, docker: DockerEngine, blow: signa
         with pytest.raises(ipp.error.RemoteError, match="EngineError"):
             work.get(timeout=60)
         eventually(lambda: sorted(client.ids) == sorted(cluster.engines()))
-        assert len(set(pids(client))) == 2 and not names(cluster) & running
+        assert len(pids(client)) == 2 and not names(cluster) & running
         with pytest.raises(ipp.error.RemoteError, match="counter"):
             client[:].pull("counter", block=False).get(60)

@@ -285,6 +285,32 @@ def test_a_refusal_ends_it(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     assert len(agent.subscribes) == 1
 
 
+def test_an_agent_that_has_given_us_up_is_asked_and_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "ASK", 0.05)
+    asked: list[str] = []
+
+    def answer(exchange: Exchange) -> None:
+        asked.append(exchange.request.body["type"])
+        if len(asked) < 3:
+            exchange.answer(501)
+        else:
+            exchange.answer(400, "Executor cannot be found")
+
+    with driving(monkeypatch, tell(), on_call=answer) as (_, recorder, _):
+        eventually(lambda: "error" in recorder.names())
+    assert asked == ["UNKNOWN"] * 3
+    given_up = "the agent gave us up: HTTP 400: Executor cannot be found"
+    assert recorder.heard == [("registered", "f1"), ("error", given_up)]
+
+
+def test_an_update_of_an_executor_that_was_given_up_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with driving(monkeypatch, tell(), on_call=refuse(400, "Framework cannot be found")) as (agent, recorder, driver):
+        eventually(lambda: recorder.heard)
+        driver.sendStatusUpdate(status("TASK_RUNNING"))
+        eventually(lambda: "error" in recorder.names())
+        assert states(agent) == ["TASK_RUNNING"]
+
+
 def test_a_fault_in_a_callback_is_said_without_the_key(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

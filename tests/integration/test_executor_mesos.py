@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,27 @@ def start(play: Playground, n: int = 4) -> tuple[dict[str, Any], dict[str, Any],
     client = ipp.Client(controller["client_info"])
     eventually(lambda: len(client) == n)
     return controller, engine, client
+
+
+def test_how_the_agent_answers_an_executor_that_it_knows_and_others(mesos: LocalMesos, play: Playground) -> None:
+    controller, _ = payloads()
+    play.launch("c", "controller", {"ctl": controller})
+    play.expect("ctl", "TASK_RUNNING")
+    (agent,) = {process.environ()["MESOS_SLAVE_PID"] for process in executors(mesos, "c")}
+    name, _, address = agent.partition("@")
+
+    def ask(executor: str, framework: str) -> tuple[int, str]:
+        call = {"type": "UNKNOWN", "executor_id": {"value": executor}, "framework_id": {"value": framework}}
+        host, _, port = address.rpartition(":")
+        connection = HTTPConnection(host, int(port), timeout=10)
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", f"/{name}/api/v1/executor", json.dumps(call), headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+    assert ask("c", play.driver.framework_id)[0] == 501
+    assert ask("d", play.driver.framework_id) == (400, "Executor cannot be found")
+    assert ask("c", "another") == (400, "Framework cannot be found")
 
 
 def test_a_pack_from_begin_to_end(mesos: LocalMesos, play: Playground) -> None:
