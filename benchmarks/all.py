@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, tuple[int, Sequence[str]]] = {
     "start": (1800, ("--runs", "1")),
     "memory": (900, ("32",)),
     "work": (1200, ("--runs", "2")),
+    "settings": (1200, ("--runs", "2")),
     "registration": (900, ("125", "500")),
     "placement": (900, ()),
     "recovery": (600, ()),

@@ -1,7 +1,8 @@
 """How fast a cluster works once it is there, beside ipyparallel's local launcher: both live at once, asked in turn.
 
-Round trips of an apply, many small load-balanced tasks, a big push, and %px on many engines. ipymesos encrypts all
-traffic (CURVE) unless told otherwise, the local launcher does not unless told; so both are measured both ways.
+Round trips of an apply, many small load-balanced tasks, a big push, a broadcast and %px on many engines. ipymesos
+encrypts all traffic (CURVE) unless told otherwise, the local launcher does not unless told; so both are measured both
+ways.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import io
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass, field
 from typing import Any
 
 import ipyparallel as ipp
@@ -32,11 +34,23 @@ RUNS = 3
 OFFER = "cpus:64;mem:16000;disk:1000"
 ENGINE = {"cpus": 0.1, "memory": "64 MB", "container": "process"}
 OURS, THEIRS = "ipymesos", "local launcher"
-SIDES = {  # name: (launcher, encrypted)
-    OURS: ("mesos", True),
-    f"{THEIRS}, CURVE": ("local", True),
-    f"{OURS}, plain": ("mesos", False),
-    THEIRS: ("local", False),
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the clusters that are compared."""
+
+    launcher: str = "mesos"
+    curve: bool = True
+    controller: tuple[str, ...] = ()  # arguments of its controller
+    options: Mapping[str, Any] = field(default_factory=dict)  # of MesosLauncher
+
+
+SIDES = {
+    OURS: Side(),
+    f"{THEIRS}, CURVE": Side("local"),
+    f"{OURS}, plain": Side(curve=False),
+    THEIRS: Side("local", curve=False),
 }
 # What is compared: alike with alike, and both as they come.
 PAIRS = {
@@ -52,13 +66,14 @@ def nothing(x: Any = None) -> Any:
 
 
 @contextmanager
-def cluster(side: str, n: int, master: str) -> Iterator[ipp.Client]:
-    launcher, curve = SIDES[side]
-    config = Config({"MesosLauncher": {**ENGINE, "master": master, "curve": curve}})
-    arguments = ["--IPController.enable_curve=True"] if launcher == "local" and curve else []
+def cluster(side: Side, n: int, master: str) -> Iterator[ipp.Client]:
+    config = Config({"MesosLauncher": {**ENGINE, "master": master, "curve": side.curve, **side.options}})
+    arguments = list(side.controller)
+    if side.launcher == "local" and side.curve:
+        arguments.append("--IPController.enable_curve=True")
     with tempfile.TemporaryDirectory(prefix="ipymesos-work-") as folder:
         made = ipp.Cluster(
-            controller=launcher, engines=launcher, n=n, profile_dir=folder, config=config, log_level=40,
+            controller=side.launcher, engines=side.launcher, n=n, profile_dir=folder, config=config, log_level=40,
             load_profile=False, controller_args=arguments,
         )  # fmt: skip
         try:
@@ -112,6 +127,10 @@ def push_all(client: ipp.Client, share: float) -> float:
     return push(client, share, slice(None))
 
 
+def broadcast(client: ipp.Client, share: float) -> float:
+    return trips(client.broadcast_view(), max(10, int(TRIPS * share / 3)))
+
+
 def px(client: ipp.Client, share: float) -> float:
     """Of the middle one of some `%px` in a shell, as a notebook runs them."""
     shell = InteractiveShell.instance()
@@ -134,25 +153,28 @@ WORK: dict[str, tuple[int, str, float, Measure]] = {  # name: engines, unit, uni
     "one of many small tasks, load-balanced": (FEW, "ms", 1e3, tasks),
     f"push {MEGABYTES} MB to one": (FEW, "s", 1.0, push),
     f"push {MEGABYTES} MB to all {FEW}": (FEW, "s", 1.0, push_all),
+    f"apply to all {MANY}, broadcast": (MANY, "ms", 1e3, broadcast),
     f"%px on {MANY}": (MANY, "ms", 1e3, px),
 }
 
 
-def measure(n: int, runs: int, share: float, sides: Sequence[str], only: str) -> dict[str, dict[str, list[float]]]:
+def measure(
+    n: int, runs: int, share: float, sides: Mapping[str, Side], works: Collection[str]
+) -> dict[str, dict[str, list[float]]]:
     """Seconds by work and side. In each run all sides take their turn with the same work, first one, then another."""
-    found: dict[str, dict[str, list[float]]] = {name: {side: [] for side in sides} for name in WORK}
+    found: dict[str, dict[str, list[float]]] = {name: {side: [] for side in sides} for name in works}
+    names = list(sides)
     with LocalMesos(1, resources=OFFER) as mesos, ExitStack() as stack:
         clients = {}
         for side in sides:
-            clients[side] = stack.enter_context(cluster(side, n, mesos.master))
+            clients[side] = stack.enter_context(cluster(sides[side], n, mesos.master))
             clients[side][:].apply_sync(nothing)
-        for name, (engines, _, _, how) in WORK.items():
-            if engines != n or only not in name:
-                continue
+        for name in works:
+            how = WORK[name][3]
             for side in sides:
                 how(clients[side], min(share, 0.05))  # imports, connections, caches
             for run in range(runs):
-                order = [*sides[run % len(sides) :], *sides[: run % len(sides)]]
+                order = [*names[run % len(names) :], *names[: run % len(names)]]
                 for side in order:
                     gc.collect()
                     found[name][side].append(how(clients[side], share))
@@ -173,9 +195,8 @@ def main() -> None:
     runs, share = (2, 0.1) if args.quick else (args.runs, 1.0)
     times: dict[str, dict[str, list[float]]] = {}
     for n in (FEW, MANY):
-        if any(args.only in name for name, (engines, *_) in WORK.items() if engines == n):
-            found = measure(n, runs, share, list(SIDES), args.only)
-            times |= {name: sides for name, sides in found.items() if all(sides.values())}
+        if works := [name for name, (engines, *_) in WORK.items() if engines == n and args.only in name]:
+            times |= measure(n, runs, share, SIDES, works)
     rows, compared, goals = [], [], []
     for name, sides in times.items():
         _, unit, factor, _ = WORK[name]

@@ -274,7 +274,7 @@ class Driver(MesosExecutorDriver):
                 if silent:
                     self._post(connection, self._call("UNKNOWN"), accepted=501)
             except (OSError, HTTPException) as error:
-                log.warning("status update not delivered yet: %s", error)
+                log.warning("not told to the agent yet: %s", error)
                 if connection is not None:
                     connection.close()
                 connection = None
