@@ -14,7 +14,6 @@ USUAL = "as it comes"
 SETTINGS = {
     USUAL: Side(),
     "scheme lru": Side(controller=("--TaskScheduler.scheme_name=lru",)),
-    "scheme pure": Side(controller=("--TaskScheduler.scheme_name=pure",)),
     "hwm 0": Side(controller=("--TaskScheduler.hwm=0",)),
     "hwm 8": Side(controller=("--TaskScheduler.hwm=8",)),
     "db_class dictdb": Side(controller=("--IPController.db_class=dictdb",)),
@@ -32,12 +31,12 @@ def main() -> None:
     settings = [setting for setting in SETTINGS if setting != USUAL]
     rows = []
     for n in (FEW, MANY):
-        works = [name for name, (engines, *_) in WORK.items() if engines == n]
+        works = [name for name, work in WORK.items() if work.engines == n]
         for name, times in measure(n, runs, share, SETTINGS, works).items():
-            _, unit, factor, _ = WORK[name]
             usual = times[USUAL]
             speeds = [ratio(times[setting], usual) for setting in settings]
-            rows.append((f"{name} ({unit})", spread([t * factor for t in usual]), *speeds))
+            work = WORK[name]
+            rows.append((f"{name} ({work.unit})", spread([t * work.factor for t in usual]), *speeds))
     finish(
         Result(
             "settings",
@@ -48,6 +47,8 @@ def main() -> None:
             remarks=(
                 "As it comes: scheme leastload, hwm 1, no database, broadcast depth 1. hwm is how many tasks an engine "
                 "may have at once; 0 is any number, which leaves tasks queued at busy engines while others idle.",
+                "Scheme pure is not there: ipyparallel's client gives up balanced work under it as soon as engines "
+                "come or go otherwise than in the order of their ids.",
             ),
         ),
         args,
