@@ -9,13 +9,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ipyparallel
 import zmq
+from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
 from ipyparallel import error
 from ipyparallel.engine import app as upstream
+from IPython.core.application import ENV_CONFIG_DIRS, SYSTEM_CONFIG_DIRS
 from traitlets.config import Config
 from zmq.eventloop.zmqstream import ZMQStream
 
@@ -218,20 +221,48 @@ def _defaults() -> Config:
     return Config({"IPEngine": {"timeout": REGISTRATION_TIMEOUT, "work_dir": os.getcwd()}})
 
 
+class DraftedApp:
+    """Stands where ipyparallel's module has the class: each engine makes an IPKernelApp, which is there already."""
+
+    def __init__(self, engine: Engine) -> None:
+        kernel = Kernel.instance()
+        self._app = IPKernelApp(parent=engine, shell=kernel.shell, kernel=kernel, log=engine.log)
+        IPKernelApp._instance = self._app  # as ipyparallel does: there is an engine's application already
+        self._do("init_profile_dir", "init_gui_pylab", "init_extensions")
+        if not _startup_files(self._app.profile_dir.startup_dir):  # else each engine has to run them
+            self._do("init_code")
+
+    def _do(self, *steps: str) -> None:
+        for step in steps:
+            getattr(self._app, step)()
+            setattr(self._app, step, lambda: None)  # which ipyparallel calls once more
+
+    def __call__(self, **kwargs: Any) -> IPKernelApp:
+        return self._app
+
+
+def _startup_files(folder: str) -> list[Path]:
+    """Those that IPython would run, of its profile and of everybody."""
+    folders = [Path(folder), *(Path(shared, "startup") for shared in (*ENV_CONFIG_DIRS, *SYSTEM_CONFIG_DIRS))]
+    return [file for place in folders for pattern in ("*.py", "*.ipy") for file in place.glob(pattern)]
+
+
 def draft() -> None:
     """Make, in the zygote, what all engines without arguments of their own have in common; the fork copies it.
 
-    That is most of the work of making one: the application, the kernel and IPython's shell, but no socket, no thread
-    and no identity. Whatever a configuration file wants otherwise is made after the fork, where it can do no harm.
+    That is most of the work of making one: the applications, the kernel and IPython's shell with its extensions, but no
+    socket, no thread and no identity. Whatever a configuration file wants otherwise is made after the fork, where it
+    can do no harm.
     """
     if ipyparallel.version_info < (9,):
         return  # it makes its kernel otherwise
     app = Engine.instance(config=_defaults())
     app.draft()
-    if set(app.config) <= {"IPEngine"}:
+    if app.config == _defaults():
         app.config.HistoryManager.hist_file = ":memory:"  # as IPEngine has it; a file would have a thread
         app.config.IPKernelApp.exec_lines = []  # as it has this; else the shell writes something there
         Kernel.draft(app)
+        upstream.IPKernelApp = DraftedApp(app)
 
 
 def run(payload: dict[str, Any], report: Report, orders: int) -> None:
@@ -242,6 +273,7 @@ def run(payload: dict[str, Any], report: Report, orders: int) -> None:
     if payload.get("args"):
         for drafted in (Engine, Kernel, ZMQInteractiveShell):
             drafted.clear_instance()
+        upstream.IPKernelApp = IPKernelApp
     app = Engine.instance(config=_defaults())
     app.live(report, orders, payload)
     app.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -77,6 +78,52 @@ def test_an_engine_with_arguments_of_its_own_is_made_by_them(mortal: Pack) -> No
     assert mine.apply_sync(ipp.interactive(lambda: get_ipython().kernel.parent.log_level)) == 30  # type: ignore[name-defined]  # noqa: F821
     with pytest.raises(ipp.error.RemoteError, match="NameError"):
         mortal.client[mortal.new_engine()]["given"]
+
+
+def test_all_engines_have_their_application(tmp_path: Path) -> None:
+    """Made before the fork or after it, which nobody should be able to tell."""
+
+    @ipp.interactive
+    def facts() -> dict[str, object]:
+        from ipykernel.kernelapp import IPKernelApp
+        from IPython import get_ipython
+
+        shell, app = get_ipython(), IPKernelApp.instance()  # type: ignore[no-untyped-call]
+        return {
+            "parts": app.kernel is shell.kernel and app.shell is shell and app.parent is shell.kernel.parent,
+            "key": app.session.key == shell.kernel.session.key != b"",
+            "extensions": sorted(shell.extension_manager.loaded),
+            "hidden": sorted(shell.user_ns_hidden),
+            "backend": __import__("os").environ["MPLBACKEND"],
+        }
+
+    with contextlib.closing(Pack(tmp_path, curve=False)) as pack:  # so with a key
+        made_before, made_after = pack.client[0, pack.new_engine("--log-level=20")].apply_sync(facts)
+    assert made_before == made_after
+    assert made_before["parts"] and made_before["key"] and made_before["extensions"]
+
+
+def test_what_the_machine_has_for_all_engines(tmp_path: Path) -> None:
+    """IPython runs files from its directories for everybody, and ipyparallel reads its configuration there."""
+    shared = tmp_path / "shared"
+    (shared / "startup").mkdir(parents=True)
+    (shared / "startup" / "00-first.py").write_text("import os; started_in = os.getpid()\n")
+    (tmp_path / "machine.py").write_text(
+        f"from IPython.core.application import ENV_CONFIG_DIRS; ENV_CONFIG_DIRS.append({str(shared)!r})\n"
+    )
+    controller, engine = payloads()
+    with Zygote("controller", tmp_path) as controllers:
+        controllers.start("ctl", controller)
+        with ipp.Client(controller["client_info"], timeout=30) as client:
+            for name, wanted in (("startup", {"started_in"}), ("config", {"started_in", "configured"})):
+                with Zygote("engines", tmp_path, "machine", extra_path=tmp_path) as engines:
+                    engines.start(name, engine)
+                    number = engines.expect("registered", name)["engine_id"]
+                    eventually(lambda number=number: number in client.ids)
+                    mine = client[number]
+                    there = mine.apply_sync(ipp.interactive(lambda: {"started_in", "configured"} & set(globals())))
+                    assert there == wanted and mine["started_in"] == engines.expect("started", name)["pid"]
+                (shared / "ipengine_config.py").write_text("c.IPEngine.startup_command = 'configured = True'\n")
 
 
 def test_the_first_line_of_a_new_engine_is_heard(mortal: Pack) -> None:
