@@ -17,6 +17,7 @@ from ipyparallel.controller import task_scheduler
 from traitlets.config import Config
 
 from . import death, heart, processes
+from .broadcast import BroadcastScheduler
 from .hub import Hub
 from .queues import answer
 from .redact import hide_in_logs
@@ -27,7 +28,8 @@ Report = Callable[[dict[str, Any]], None]
 PATIENCE = 30_000  # ms without heartbeat until an engine counts as gone, as with ipyparallel's own defaults
 LOOPBACK = "127.0.0.1"
 
-upstream.Hub = Hub  # IPController.init_hub creates what stands there,
+upstream.BroadcastScheduler = BroadcastScheduler  # IPController makes it by this name,
+upstream.Hub = Hub  # and this,
 upstream.time = SimpleNamespace(sleep=lambda seconds: None)  # and sleeps 0.25 s in between, for nothing in our way
 upstream.start_heartmonitor = heart.start
 

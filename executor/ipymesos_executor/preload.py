@@ -6,7 +6,10 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any
 
 ENGINE = [
     "ipymesos_executor.engine",
@@ -51,12 +54,13 @@ def load(kind: str, names: Iterable[str]) -> list[str]:
         sys.modules["debugpy"] = None  # type: ignore[assignment]  # 0.14 s in every engine, for nothing we use
     warnings = []
     try:
-        for name in ENGINE if kind == "engines" else CONTROLLER:
-            try:
-                _import(name)
-            except ImportError as error:
-                if name not in OPTIONAL:
-                    raise CannotPreload(f"{name} can't be imported here: {error}") from error
+        with _nothing_installed():
+            for name in ENGINE if kind == "engines" else CONTROLLER:
+                try:
+                    _import(name)
+                except ImportError as error:
+                    if name not in OPTIONAL:
+                        raise CannotPreload(f"{name} can't be imported here: {error}") from error
         for name in names:
             if name == "numpy" and _threads_wanted():
                 continue  # its BLAS would start them; each engine imports it for itself instead
@@ -76,6 +80,23 @@ def freeze() -> None:
     """Let no collection touch what there is: the forked processes share its pages."""
     gc.collect()
     gc.freeze()
+
+
+@contextmanager
+def _nothing_installed() -> Iterator[None]:
+    """Importing ipyparallel asks all that is installed for launchers, four times, for the text of a help."""
+    real = metadata.entry_points
+    meanwhile = True
+
+    def entry_points(**wanted: Any) -> Any:  # modules that are imported meanwhile keep this one
+        return () if meanwhile else real(**wanted)
+
+    metadata.entry_points = entry_points
+    try:
+        yield
+    finally:
+        metadata.entry_points = real
+        meanwhile = False
 
 
 def _threads_wanted() -> bool:

@@ -502,6 +502,24 @@ def test_preload(tmp_path: Path) -> None:
     assert "no_such_module can't be imported here" in text and "out of order" in text
 
 
+def test_engines_find_what_is_installed(pack: Pack) -> None:
+    """While the zygote imports its world, it must not look for that."""
+
+    @ipp.interactive
+    def launchers() -> set[str]:
+        from importlib import metadata
+
+        from ipyparallel.traitlets import entry_points
+
+        group = "ipyparallel.engine_launchers"
+        assert {point.name for point in entry_points(group=group)} == {
+            point.name for point in metadata.entry_points(group=group)
+        }
+        return {point.name for point in entry_points(group=group)}
+
+    assert {"local", "mesos"} <= pack.client[0].apply_sync(launchers)
+
+
 def test_preload_that_starts_threads_is_refused(tmp_path: Path) -> None:
     (tmp_path / "threads.py").write_text(
         "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
