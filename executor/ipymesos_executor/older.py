@@ -12,11 +12,14 @@ from typing import Any
 import ipykernel
 import ipyparallel
 import zmq
+from ipykernel import iostream
 from ipykernel.control import ControlThread
 from ipyparallel.engine import app as upstream
 from ipyparallel.engine.kernel import IPythonParallelKernel as UpstreamKernel
 from traitlets import Instance
 from zmq.eventloop.zmqstream import ZMQStream
+
+from .iopub import IOPubThread
 
 
 class Engine8(upstream.IPEngine):
@@ -51,6 +54,7 @@ if ipyparallel.version_info < (9,):
         raise ImportError("ipyparallel 8 does not work with ipykernel 7; install 'ipykernel<7', or ipyparallel 9")
     # It would make streams of the main loop; the sockets are all that is wanted.
     upstream.zmqstream = SimpleNamespace(ZMQStream=lambda socket, loop: socket)
+    iostream.IOPubThread = IOPubThread  # by this name, and from there, it makes its own when it registers
     IPEngine, IPythonParallelKernel = Engine8, Kernel8
 else:
     IPEngine, IPythonParallelKernel = upstream.IPEngine, UpstreamKernel

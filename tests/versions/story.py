@@ -7,6 +7,7 @@ installed is used, nothing of the checkout.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -182,7 +183,8 @@ class Story:
         for process in family:
             process.suspend()
         for process in family:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has died with its parent
+                process.kill()
         assert work.get(timeout=PATIENCE) == [42] * N
         self.kept()
         fresh = self.cluster.connect_client_sync()
